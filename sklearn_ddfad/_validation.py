@@ -1,0 +1,215 @@
+"""The corridor where the user's things come in, and the one import of scikit-learn's private tools.
+
+Everything is refused here, before any work starts, with one sentence: which clip, what value, and
+what would do.
+"""
+
+from os import PathLike
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+
+from sklearn_ddfad.datasets._files import audio_info, check_samples, read_audio
+
+__all__ = [
+    "Clips",
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "check_clips",
+    "check_features",
+    "check_labels",
+    "fit_context",
+    "resolve_device",
+]
+
+# Integer types that are pulse-code modulation: (offset, full scale).
+_PCM = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}
+
+
+def resolve_device(device):
+    """Return the torch device called `device`; ``"auto"`` is CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        msg = f"device={device!r} is not a torch device; use 'auto', 'cpu' or 'cuda'."
+        raise ValueError(msg) from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        msg = (
+            f"device={device!r} was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'."
+        )
+        raise ValueError(msg)
+    return resolved
+
+
+# ------------------------------------------------------------------------------------------
+# Recordings
+# ------------------------------------------------------------------------------------------
+
+
+def check_clips(estimator, X, *, mono=False, reset=True):
+    """Return whatever holds recordings as :class:`Clips`, every clip of an array checked.
+
+    Files are opened here for their headers only, and checked whole as they are read.
+    """
+    if isinstance(X, (str, PathLike)):
+        msg = f"expected a list of recordings, got one path: {str(X)!r}; wrap it in a list."
+        raise ValueError(msg)
+    if torch.is_tensor(X):
+        X = X.detach().cpu().numpy()
+    elif not hasattr(X, "ndim") and hasattr(X, "__array__"):
+        X = np.asarray(X)
+    if hasattr(X, "toarray") or getattr(X, "ndim", 1) == 2:
+        # Rectangular: scikit-learn's own checks, which keep the type and count the columns.
+        X = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
+        return Clips([_check_clip(clip, i) for i, clip in enumerate(X)])
+    if getattr(X, "ndim", 1) != 1:
+        msg = (
+            f"expected clips with one channel each, got an array of shape {X.shape}; "
+            "average the channels first, or read files with mono=True."
+        )
+        raise ValueError(msg)
+    if not hasattr(X, "__len__"):
+        msg = f"expected a list of recordings, got {type(X).__name__}."
+        raise TypeError(msg)
+    return _check_list(list(X), mono)
+
+
+def _check_list(items, mono):
+    if not items:
+        msg = "expected a list of recordings, got an empty one; 0 sample(s) while 1 is required."
+        raise ValueError(msg)
+    if all(isinstance(item, (str, PathLike)) for item in items):
+        return _Files(items, mono)
+    if np.ndim(items[0]) == 0 and np.isscalar(items[0]) and not isinstance(items[0], str):
+        msg = (
+            "expected 2D array or a list of 1-D clips, got one 1-D array instead. Reshape your "
+            "data: a single recording is passed as [clip]."
+        )
+        raise ValueError(msg)
+    return Clips([_check_clip(item, i) for i, item in enumerate(items)])
+
+
+def _check_clip(clip, index):
+    """Return one recording as a 1-D float32 array in the units it came in, PCM scaled."""
+    try:
+        clip = np.asarray(clip)
+        pcm = _PCM.get(clip.dtype.name)
+        if np.iscomplexobj(clip):
+            msg = f"clip {index} is complex; Complex data not supported: pass real samples."
+            raise ValueError(msg)
+        clip = clip.astype(np.float32, copy=False)
+    except (TypeError, ValueError) as error:
+        if "omplex" in str(error):
+            raise
+        msg = f"clip {index} is not audio ({error}); pass 1-D arrays of numbers, or only paths."
+        raise type(error)(msg) from error
+    if clip.ndim != 1:
+        msg = (
+            f"clip {index} has shape {clip.shape}; a recording has one axis. Stereo is averaged "
+            "with clip.mean(axis=...), or by mono=True when files are read."
+        )
+        raise ValueError(msg)
+    if clip.size == 0:
+        msg = f"clip {index} is empty; drop it."
+        raise ValueError(msg)
+    if pcm:
+        offset, full_scale = pcm
+        clip = (clip - offset) / full_scale
+    return check_samples(clip, f"clip {index}")
+
+
+class Clips:
+    """Recordings in memory: 1-D float32 arrays of any lengths, read a batch at a time."""
+
+    sample_rate: int | None = None  # arrays carry none
+
+    def __init__(self, items):
+        self._items = items
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, index):
+        return self._items[index]
+
+    @property
+    def lengths(self):
+        """Samples of each clip."""
+        return np.array([len(self[i]) for i in range(len(self))])
+
+    def padded(self, rows, n_samples):
+        """Return the clips of a slice as ``(n_clips, n_samples)``, each in the middle of its row.
+
+        What is too long is cut, what is too short meets silence, equally on both sides.
+        """
+        batch = [self[i] for i in range(*rows.indices(len(self)))]
+        out = np.zeros((len(batch), n_samples), dtype=np.float32)
+        for row, clip in zip(out, batch, strict=True):
+            surplus = len(clip) - n_samples
+            clip = clip[max(surplus // 2, 0) :][:n_samples]
+            row[max(-surplus // 2, 0) :][: len(clip)] = clip
+        return out
+
+
+class _Files(Clips):
+    """Recordings on disk: their headers are read at once, their samples when they are needed."""
+
+    def __init__(self, paths, mono):
+        super().__init__(paths)
+        self._mono = mono
+        self._infos = [audio_info(path, mono=mono) for path in paths]
+        rates = sorted({info.samplerate for info in self._infos})
+        if len(rates) > 1:
+            msg = (
+                f"the files have different sample rates: {rates} Hz; load_audio_folder(..., "
+                "sample_rate=...) resamples them to one."
+            )
+            raise ValueError(msg)
+        self.sample_rate = rates[0]
+
+    def __getitem__(self, index):
+        return read_audio(self._items[index], mono=self._mono)[0]
+
+    @property
+    def lengths(self):
+        return np.array([info.frames for info in self._infos])
+
+
+# ------------------------------------------------------------------------------------------
+# Features and labels
+# ------------------------------------------------------------------------------------------
+
+
+def check_features(estimator, X, *, reset=True):
+    """Return features as a float32 array of shape ``(n_clips, ...)``, at least 2-D, all finite."""
+    if torch.is_tensor(X):
+        X = X.detach().cpu().numpy()
+    return validate_data(
+        estimator, X, reset=reset, dtype=np.float32, allow_nd=True, ensure_min_samples=1
+    )
+
+
+def check_labels(y, n_clips):
+    """Return ``(classes, codes)``: the sorted labels, and each clip's index among them."""
+    if y is None:
+        msg = "requires y to be passed, but the target y is None: distillation needs labels."
+        raise ValueError(msg)
+    y = column_or_1d(y, warn=True)
+    if y.dtype.kind == "f":
+        assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    check_consistent_length(np.empty(n_clips), y)
+    classes, codes = np.unique(y, return_inverse=True)
+    return classes, codes

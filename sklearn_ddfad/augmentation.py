@@ -1,0 +1,131 @@
+"""Differentiable augmentation of feature images, the draw passed as a value.
+
+A draw is made first, by a seeded generator; applying it is a pure, differentiable function. Two
+batches that get the same draw are changed alike (Siamese augmentation [1]_), and a draw that is
+kept can be applied again when a step is differentiated.
+
+.. [1] B. Zhao, H. Bilen, "Dataset condensation with differentiable Siamese augmentation",
+   ICML, 2021.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+
+class Draw(NamedTuple):
+    """What was drawn for a batch: one number, or one row, for each clip."""
+
+    gain: torch.Tensor  # (n,) added to the first coefficient
+    shift: torch.Tensor  # (n,) frames, positive is later
+    time_mask: torch.Tensor  # (n, n_frames) 0 where masked, else 1
+    frequency_mask: torch.Tensor  # (n, n_coefficients) likewise
+
+
+class Augmentation:
+    """Time shift, time mask, frequency mask and gain, drawn for each clip.
+
+    Made for standardised features of shape ``(n_clips, n_planes, n_coefficients, n_frames)``:
+    what a mask takes away becomes 0, the mean. A shift repeats the border frame it moves away
+    from, as a clip padded with silence would.
+
+    Parameters
+    ----------
+    time_shift : float in [0, 1], default=0.1
+        Largest shift, in either direction, as a fraction of the frames.
+    time_mask : float in [0, 1], default=0.0
+        Longest masked stretch, as a fraction of the frames.
+    frequency_mask : float in [0, 1], default=0.0
+        Widest masked band, as a fraction of the coefficients.
+    gain : float >= 0, default=0.0
+        Standard deviation of what is added to the first coefficient of the first plane: there
+        a gain in dB is an offset, in standardised units.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ddfad import Augmentation
+    >>> augmentation = Augmentation(time_shift=0.2)
+    >>> draw = augmentation.draw((1, 1, 2, 5), torch.Generator().manual_seed(0))
+    >>> augmentation(torch.arange(10.0).reshape(1, 1, 2, 5), draw).shape
+    torch.Size([1, 1, 2, 5])
+    """
+
+    def __init__(self, *, time_shift=0.1, time_mask=0.0, frequency_mask=0.0, gain=0.0):
+        self.time_shift = time_shift
+        self.time_mask = time_mask
+        self.frequency_mask = frequency_mask
+        self.gain = gain
+
+    def __repr__(self):
+        values = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        return f"Augmentation({values})"
+
+    def draw(self, shape, generator):
+        """Draw for a batch of `shape`; the draw lives on the CPU until it is applied."""
+        n, _, n_coefficients, n_frames = shape
+        limit = round(self.time_shift * n_frames)
+        return Draw(
+            gain=self.gain * torch.randn(n, generator=generator),
+            shift=torch.randint(-limit, limit + 1, (n,), generator=generator),
+            time_mask=_stretches(n, n_frames, self.time_mask, generator),
+            frequency_mask=_stretches(n, n_coefficients, self.frequency_mask, generator),
+        )
+
+    def __call__(self, X, draw):
+        """Apply a draw to a batch `X`; linear in `X`, so its gradient is exact and cheap."""
+        draw = Draw(*(value.to(X.device) for value in draw))
+        if self.time_shift:
+            X = shift_frames(X, draw.shift)
+        if self.gain:
+            first = F.one_hot(torch.tensor(0), X.shape[1] * X.shape[2]).view(1, *X.shape[1:3], 1)
+            X = X + draw.gain.to(X.dtype)[:, None, None, None] * first.to(X)
+        if self.time_mask or self.frequency_mask:
+            mask = draw.frequency_mask[:, :, None] * draw.time_mask[:, None, :]
+            X = X * mask[:, None].to(X.dtype)
+        return X
+
+
+class NoAugmentation:
+    """What leaves every batch as it is."""
+
+    def __repr__(self):
+        return "NoAugmentation()"
+
+    def draw(self, shape, generator):
+        """Return nothing, having drawn nothing."""
+        return None
+
+    def __call__(self, X, draw):
+        """Return `X` itself."""
+        return X
+
+
+def resolve_augmentation(augmentation, input_shape):
+    """Return what ``augmentation=`` stands for; ``"auto"`` augments feature images only."""
+    if augmentation is None or (augmentation == "auto" and len(input_shape) != 3):
+        return NoAugmentation()
+    if augmentation == "auto":
+        return Augmentation()
+    if hasattr(augmentation, "draw") and callable(augmentation):
+        return augmentation
+    msg = f"augmentation={augmentation!r} must be 'auto', None or an Augmentation."
+    raise ValueError(msg)
+
+
+def shift_frames(X, shift):
+    """Move each clip of ``X`` by its own number of frames, repeating the border frame."""
+    n_frames = X.shape[-1]
+    source = torch.arange(n_frames, device=X.device) - shift[:, None]
+    source = source.clamp(0, n_frames - 1)
+    return X.gather(-1, source[:, None, None, :].expand(X.shape))
+
+
+def _stretches(n, length, fraction, generator):
+    """Return ``(n, length)`` ones with a stretch of zeros, at most `fraction` long, in each row."""
+    longest = round(fraction * length)
+    width = torch.randint(0, longest + 1, (n, 1), generator=generator)
+    start = (torch.rand(n, 1, generator=generator) * (length - width + 1)).floor()
+    position = torch.arange(length)
+    return ((position < start) | (position >= start + width)).float()

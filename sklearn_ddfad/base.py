@@ -1,0 +1,194 @@
+"""The doors that distillers and selectors share.
+
+Both reduce labelled clips to a few per class; they differ in one verb, ``_reduce``. Everything
+around it stands here once: what comes in is checked, what comes out is kept as a
+:class:`~sklearn_ddfad.DistilledSet`, and an estimator is trained on it, so that ``predict`` and
+``score`` tell what the small set is worth.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ddfad._training import draw_seed, network_classifier
+from sklearn_ddfad._validation import (
+    HasMethods,
+    Interval,
+    check_features,
+    check_labels,
+    fit_context,
+    resolve_device,
+)
+from sklearn_ddfad.distilled_set import DistilledSet
+
+
+class BaseReducer(
+    ClassifierMixin, TransformerMixin, BaseEstimator, ABC, auto_wrap_output_keys=None
+):
+    """Reduce labelled clips to ``cpc`` a class, then train ``estimator`` on these alone."""
+
+    _parameter_constraints: dict = {
+        "cpc": [Interval(Integral, 1, None, closed="left")],
+        "network": [str, callable],
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "device": [str],
+        "random_state": ["random_state"],
+    }
+
+    @abstractmethod
+    def _reduce(self, X, codes, rng):
+        """Return the small set, ``(clips, codes)``: the one thing that differs."""
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Make the small set, then train ``estimator`` on it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...)
+            Features, all finite: feature images ``(n_planes, n_coefficients, n_frames)`` or rows.
+        y : array-like of shape (n_clips,)
+            Labels of any type.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Before any work, if the features or labels are not usable, or if ``cpc`` clips for
+            each class would not be fewer than there are.
+        """
+        X = check_features(self, X)
+        self.classes_, codes = check_labels(y, len(X))
+        self.input_shape_ = X.shape[1:]
+        self._check_cpc(codes)
+        rng = check_random_state(self.random_state)
+        clips, small_codes = self._reduce(X, codes, rng)
+        self.distilled_ = DistilledSet(
+            X=clips,
+            y=self.classes_[small_codes],
+            learning_rate=getattr(self, "learning_rate_", None),
+            provenance=self._provenance(codes),
+        )
+        self.y_distilled_ = self.distilled_.y
+        self.estimator_ = self._new_estimator(rng).fit(clips, small_codes)
+        return self
+
+    def transform(self, X=None):
+        """Return the distilled clips, whatever `X` is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...) or None, default=None
+            Features as in ``fit``, which a pipeline hands on; checked, and not used.
+
+        Returns
+        -------
+        clips : torch.Tensor of float32, shape (n_distilled, ...)
+            On the device that the set was made on.
+        """
+        check_is_fitted(self)
+        if X is not None:
+            self._check_like_fitted(X)
+        return torch.tensor(self.distilled_.X, device=resolve_device(self.device))
+
+    def predict(self, X):
+        """Return the label of each clip, as told by the estimator trained on the small set.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...)
+            Features like those of ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_clips,)
+            Labels of the type given to ``fit``.
+        """
+        X = self._check_like_fitted(X)
+        return self.classes_[self.estimator_.predict(X)]
+
+    @available_if(lambda self: self.estimator is None or hasattr(self.estimator, "predict_proba"))
+    def predict_proba(self, X):
+        """Return the probability of each class; parameters as in :meth:`predict`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_clips, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        X = self._check_like_fitted(X)
+        return self.estimator_.predict_proba(X)
+
+    def _check_like_fitted(self, X):
+        check_is_fitted(self)
+        X = check_features(self, X, reset=False)
+        if X.shape[1:] != self.input_shape_:
+            msg = (
+                f"{type(self).__name__} was fitted on features of shape {self.input_shape_} for "
+                f"each clip, got {X.shape[1:]}; use the extractor it was fitted behind."
+            )
+            raise ValueError(msg)
+        return X
+
+    def _check_cpc(self, codes):
+        n_small, n_clips = self.cpc * len(self.classes_), len(codes)
+        if n_small >= n_clips:
+            msg = (
+                f"cpc={self.cpc} for {len(self.classes_)} classes makes {n_small} clips, which is "
+                f"not smaller than the data: n_samples = {n_clips}; lower cpc."
+            )
+            raise ValueError(msg)
+        counts = np.bincount(codes)
+        if counts.min() < self.cpc:
+            label = self.classes_[counts.argmin()]
+            msg = (
+                f"class {label!r} has {counts.min()} clips, fewer than cpc={self.cpc}: some "
+                "of them are taken more than once."
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
+
+    def _new_estimator(self, rng):
+        if self.estimator is not None:
+            return clone(self.estimator)
+        return network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
+
+    def _provenance(self, codes):
+        """Return what made the set, in plain types that JSON can hold."""
+        parameters = {
+            name: value if isinstance(value, int | float | str | None) else repr(value)
+            for name, value in self.get_params(deep=False).items()
+        }
+        return {
+            "method": type(self).__name__,
+            "parameters": parameters,
+            "n_clips_seen": len(codes),
+        }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # transform returns a torch tensor
+        return tags
+
+
+def pick_per_class(codes, cpc, rng):
+    """Return indices of ``cpc`` random clips of each class, class by class.
+
+    A class with fewer gives all it has, again and again.
+    """
+    picked = []
+    for code in range(codes.max() + 1):
+        members = np.flatnonzero(codes == code)
+        rounds = [rng.permutation(members) for _ in range(-(-cpc // len(members)))]
+        picked.append(np.concatenate(rounds)[:cpc])
+    return np.concatenate(picked)

@@ -1,0 +1,189 @@
+"""The one outer loop of all distillers; a method fills one blank, the matching loss."""
+
+import warnings
+from abc import abstractmethod
+from math import log
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from sklearn_ddfad._training import draw_seed, network_classifier
+from sklearn_ddfad._validation import Interval, StrOptions, resolve_device
+from sklearn_ddfad.augmentation import resolve_augmentation
+from sklearn_ddfad.base import BaseReducer, pick_per_class
+
+
+class BaseDistiller(BaseReducer):
+    """Learn ``cpc`` clips a class such that training on them does what training on all does.
+
+    A new method is one file with one class that fills ``_matching_loss``, and ``_prepare`` if it
+    needs something beforehand (teachers, say).
+    """
+
+    _parameter_constraints: dict = {
+        **BaseReducer._parameter_constraints,
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "augmentation": [StrOptions({"auto"}), callable, None],
+        "init": [StrOptions({"real", "noise"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "callbacks": [list, None],
+        "verbose": ["verbose"],
+    }
+
+    def _prepare(self, X, codes, rng):
+        """Learn from the real clips what the matching loss needs; nothing by default."""
+
+    @abstractmethod
+    def _matching_loss(self, clips, codes, alpha, generator):
+        """Return a scalar tensor, differentiable by ``clips`` (and ``alpha``, where it is used)."""
+
+    def _reduce(self, X, codes, rng):
+        self.device_ = resolve_device(self.device)
+        self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
+        train, validation = self._split(codes, rng)
+        self._prepare(X[train], codes[train], rng)
+        clips, small_codes = self._initial_clips(X[train], codes[train], rng)
+        selection = Selection(
+            network_classifier(self.network, device=self.device, random_state=draw_seed(rng)),
+            (X[validation], codes[validation]),
+            self.max_iter,
+        )
+        generator = torch.Generator().manual_seed(draw_seed(rng))
+        descent = Descent(clips, self.learning_rate, self.device_)
+        self._descend(descent, small_codes, selection, generator)
+        clips, self.learning_rate_ = selection.best
+        return clips, small_codes
+
+    def _split(self, codes, rng):
+        """Return indices to learn from and indices to select on, of every class in proportion."""
+        everything = np.arange(len(codes))
+        n_validation = int(self.validation_fraction * len(codes))
+        n_classes = codes.max() + 1
+        if np.bincount(codes).min() < 2 or n_validation < n_classes:
+            return everything, everything[:0]  # too few for a part with every class
+        return train_test_split(
+            everything, test_size=n_validation, stratify=codes, random_state=draw_seed(rng)
+        )
+
+    def _initial_clips(self, X, codes, rng):
+        """Return what the descent starts from: real clips, or noise as loud as they are."""
+        chosen = pick_per_class(codes, self.cpc, rng)
+        if self.init == "real":
+            return X[chosen], codes[chosen]
+        noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)
+        return X.mean(axis=0) + X.std(axis=0) * noise, codes[chosen]
+
+    def _descend(self, descent, codes, selection, generator):
+        """Follow the matching loss downhill, and let the iterates be judged on the way."""
+        codes_on_device = torch.as_tensor(codes).to(self.device_)
+        self.loss_curve_ = []
+        iterations = range(1, self.max_iter + 1)
+        bar = tqdm(iterations, desc=type(self).__name__, disable=not self.verbose)
+        for self.n_iter_ in bar:
+            loss = self._matching_loss(descent.clips, codes_on_device, descent.alpha(), generator)
+            descent.step(loss)
+            self.loss_curve_.append(loss.item())
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            stop = any([callback(self) for callback in self.callbacks or []])
+            selection.look_at(descent, codes, self.n_iter_, last=stop)
+            if stop:
+                break
+        if descent.n_undone > self.n_iter_ / 2:
+            msg = (
+                f"{descent.n_undone} of {self.n_iter_} iterations diverged and were undone; the "
+                "distilled clips are hardly better than where they started. Lower learning_rate."
+            )
+            warnings.warn(msg, ConvergenceWarning, stacklevel=4)
+
+
+class Descent:
+    """Adam on the clips and on the logarithm of the step size α, and a running average of both.
+
+    α is positive by construction and kept within bounds. A step that leads to numbers that are
+    not finite, or was asked for by a loss beyond ``LARGEST_LOSS``, is not taken: the last good
+    average takes its place and α is halved.
+    """
+
+    ALPHA, ALPHA_BOUNDS = 0.05, (1e-4, 1.0)
+    ALPHA_RATE = 0.02
+    AVERAGED = 50  # iterates that the running average reaches back over
+    LARGEST_LOSS = 3.0
+
+    def __init__(self, clips, learning_rate, device):
+        self.clips = torch.tensor(clips, device=device, requires_grad=True)
+        self.log_alpha = torch.tensor(log(self.ALPHA), device=device, requires_grad=True)
+        self._optimizer = torch.optim.Adam(
+            [
+                {"params": [self.clips], "lr": learning_rate},
+                {"params": [self.log_alpha], "lr": self.ALPHA_RATE},
+            ]
+        )
+        self._average = [value.detach().clone() for value in (self.clips, self.log_alpha)]
+        self.n_steps = self.n_undone = 0
+
+    def alpha(self):
+        """Return the step size as a differentiable scalar."""
+        return self.log_alpha.exp()
+
+    def step(self, loss):
+        """Take one step down the gradient of `loss`, or undo what led to it."""
+        self._optimizer.zero_grad()
+        if loss.isfinite() and loss < self.LARGEST_LOSS:
+            loss.backward()
+        gradients = [value.grad for value in (self.clips, self.log_alpha) if value.grad is not None]
+        if not gradients or not all(gradient.isfinite().all() for gradient in gradients):
+            self._undo()
+            return
+        self._optimizer.step()
+        with torch.no_grad():
+            self.log_alpha.clamp_(*(log(bound) for bound in self.ALPHA_BOUNDS))
+        self.n_steps += 1
+        weight = 1 / min(self.n_steps, self.AVERAGED)
+        for average, value in zip(self._average, (self.clips, self.log_alpha), strict=True):
+            average.lerp_(value.detach(), weight)
+
+    @torch.no_grad()
+    def _undo(self):
+        self.n_undone += 1
+        self._average[1] -= log(2)
+        self._average[1].clamp_(min=log(self.ALPHA_BOUNDS[0]))
+        for average, value in zip(self._average, (self.clips, self.log_alpha), strict=True):
+            value.copy_(average)
+
+    def averaged(self):
+        """Return the averaged clips, as an array, and the averaged step size."""
+        clips, log_alpha = self._average
+        return clips.cpu().numpy().copy(), log_alpha.exp().item()
+
+
+class Selection:
+    """Keep the iterate that trains the best network, told on a part of the training data.
+
+    Iterates are looked at ``TIMES`` times over the second half of the way. Where there is no
+    validation part, the last one is kept.
+    """
+
+    TIMES = 3
+
+    def __init__(self, judge, validation, max_iter):
+        self._judge, (self._X, self._codes) = judge, validation
+        moments = np.linspace(max_iter / 2, max_iter, self.TIMES).round()
+        self._moments = set(moments.astype(int)) if len(self._X) else {max_iter}
+        self._best_score, self.best = -np.inf, None
+
+    def look_at(self, descent, codes, n_iter, *, last):
+        """Judge the current average if its time has come."""
+        if n_iter not in self._moments and not last:
+            return
+        clips, alpha = descent.averaged()
+        score = 0.0
+        if len(self._X):
+            score = self._judge.fit(clips, codes).score(self._X, self._codes)
+        if score >= self._best_score:
+            self._best_score, self.best = score, (clips, alpha)

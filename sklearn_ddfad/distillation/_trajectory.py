@@ -1,0 +1,396 @@
+"""Distillation by matching training trajectories (MTT), Algorithm 1 of the DDFAD paper.
+
+============================  ===============================================================
+paper                         here
+============================  ===============================================================
+θ_S^(t), t = 0 .. T           ``experts``: flat parameters after each epoch on the real clips
+θ_D^(t + n)                   ``theta``: the student, n steps after it left the expert
+N, M of Eq. 3                 ``student_steps``, ``expert_epochs_matched``
+M of Algorithm 1              ``max_iter`` (the paper uses the letter twice)
+T'                            ``max_start_epoch``
+D, α                          ``clips``, ``alpha`` (``learning_rate_``)
+============================  ===============================================================
+"""
+
+from numbers import Integral
+from typing import NamedTuple
+
+import torch
+from sklearn.utils.validation import check_memory
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
+
+from sklearn_ddfad._training import FunctionalNetwork, draw_seed
+from sklearn_ddfad._validation import HasMethods, Interval
+from sklearn_ddfad.distillation._base import BaseDistiller
+from sklearn_ddfad.distillation._experts import train_experts
+from sklearn_ddfad.networks import make_network
+
+
+_TINY = 1e-12  # keeps 0 / 0 away where an expert did not move at all (a single class)
+
+
+class Segment(NamedTuple):
+    """A stretch of an expert's trajectory: where a student starts and where it should arrive."""
+
+    start: torch.Tensor
+    target: torch.Tensor
+
+
+def trajectory_loss(network, segment, clips, labels, alpha, batches, augmentation, memory_budget):
+    """Return Eq. 3 for one student, differentiable by `clips`, `labels` and `alpha`.
+
+    The squared distance from where the student ends to the target, in units of how far the
+    expert itself went: 1 when the student stands still, 0 when it arrives.
+
+    Parameters
+    ----------
+    network : FunctionalNetwork
+        The architecture of expert and student.
+    segment : Segment
+        Flat parameters of the expert at epochs t and t + M.
+    clips : torch.Tensor of shape (n_clips, ...)
+        The distilled clips.
+    labels : torch.Tensor
+        Class indices, or logits of shape (n_clips, n_classes).
+    alpha : torch.Tensor, scalar
+        Step size of the student.
+    batches : list of (indices, draw)
+        For each of the N steps, which clips it sees and how they are augmented.
+    augmentation : callable
+        ``augmentation(clips, draw)``.
+    memory_budget : int
+        Bytes that the graphs of steps may take on the way forth. The steps beyond it are computed
+        again on the way back, one at a time.
+
+    Returns
+    -------
+    loss : torch.Tensor, scalar
+        With the exact gradient of all N steps.
+    """
+    return _TrajectoryLoss.apply(
+        clips, labels, alpha, network, segment, batches, augmentation, memory_budget
+    )
+
+
+class _TrajectoryLoss(Function):
+    """The adjoint method: only the student's parameters are kept from the way forth.
+
+    With ``g_n`` the gradient of step n and ``λ = dL/dθ`` at its end, on the way back
+
+        dL/dα -= λ·g_n,    dL/d(clips) -= α ∂(λ·g_n)/∂(clips),    λ -= α ∂(λ·g_n)/∂θ,
+
+    which is what automatic differentiation of all steps at once would compute, to rounding.
+    """
+
+    @staticmethod
+    def forward(ctx, clips, labels, alpha, network, segment, batches, augmentation, memory_budget):
+        theta, steps = segment.start, []
+        for indices, draw in batches:
+            step = _Step(network, theta, clips, labels, indices, draw, augmentation)
+            theta = theta - alpha * step.gradient(keep_graph=memory_budget > 0)
+            memory_budget -= step.n_bytes
+            steps.append(step)
+        went = (segment.target - segment.start).square().sum().clamp_min(_TINY)
+        missing = theta - segment.target
+        ctx.steps, ctx.lam = steps, 2 * missing / went
+        ctx.save_for_backward(clips, labels, alpha)
+        return missing.square().sum() / went
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_loss):
+        clips, labels, alpha = ctx.saved_tensors
+        lam = grad_loss * ctx.lam
+        d_clips, d_alpha = torch.zeros_like(clips), torch.zeros_like(alpha)
+        d_labels = torch.zeros_like(labels) if ctx.needs_input_grad[1] else None
+        while ctx.steps:
+            step = ctx.steps.pop()
+            gradient, by_theta, by_clips, by_labels = step.pull_back(lam)
+            d_alpha -= lam @ gradient
+            d_clips.index_add_(0, step.indices, by_clips, alpha=-alpha.item())
+            if d_labels is not None:
+                d_labels.index_add_(0, step.indices, by_labels, alpha=-alpha.item())
+            lam = lam - alpha * by_theta
+        return d_clips, d_labels, d_alpha, None, None, None, None, None
+
+
+class _Step:
+    """One gradient step of the student, whose graph is kept or made again when asked for."""
+
+    def __init__(self, network, theta, clips, labels, indices, draw, augmentation):
+        self.network, self.theta, self.indices = network, theta, indices
+        self._source, self._draw, self._augmentation = (clips, labels), draw, augmentation
+        self._graph, self.n_bytes = None, 0
+
+    def gradient(self, *, keep_graph):
+        """Return the gradient of the loss by the parameters; count the bytes of a graph kept."""
+        if not keep_graph:
+            return self._build(create_graph=False)[0]
+        storages = {}
+
+        def count(tensor):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(count, lambda tensor: tensor):
+            self._graph = self._build(create_graph=True)
+        self.n_bytes = sum(storages.values())
+        return self._graph[0].detach()
+
+    def pull_back(self, lam):
+        """Return the gradient g and the derivatives of λ·g by parameters, clips and labels."""
+        gradient, *inputs = self._graph or self._build(create_graph=True)
+        self._graph = None
+        products = torch.autograd.grad(gradient, inputs, lam, allow_unused=True)
+        return gradient.detach(), *products, *[None] * (3 - len(products))
+
+    @torch.enable_grad()
+    def _build(self, *, create_graph):
+        clips, labels = (part.detach()[self.indices] for part in self._source)
+        inputs = [self.theta.detach().requires_grad_(), clips.requires_grad_(create_graph)]
+        if labels.is_floating_point():
+            inputs.append(labels.requires_grad_(create_graph))
+            labels = labels.softmax(dim=1)
+        augmented = self._augmentation(clips, self._draw)
+        gradient = self.network.loss_gradient(
+            inputs[0], augmented, labels, create_graph=create_graph
+        )
+        return gradient, *inputs
+
+
+class TrajectoryDistiller(BaseDistiller):
+    """Distil by matching training trajectories (MTT): Algorithm 1 of the DDFAD paper [1]_, [2]_.
+
+    Experts, networks trained on the real clips, are recorded after every epoch. Then, again and
+    again, a student starts where an expert was at a random epoch, takes ``student_steps`` steps on
+    the distilled clips, and the clips (and the student's step size α) are changed such that it
+    ends where the expert was ``expert_epochs_matched`` epochs later (Eq. 3). The gradient is exact
+    and needs the memory of a few steps, whatever their number.
+
+    Parameters
+    ----------
+    cpc : int, default=10
+        Distilled clips per class.
+    network : {"auto", "convnet", "mlp"} or callable, default="auto"
+        Architecture of experts and students: a name, a module class or a callable
+        ``(input_shape, n_classes) -> torch.nn.Module``. ``"auto"`` is a ConvNet for feature
+        images and an MLP for rows.
+    estimator : classifier or None, default=None
+        What is trained on the distilled set and answers ``predict`` and ``score``: any
+        scikit-learn or skorch classifier; ``None`` is ``network_classifier(network)``.
+    n_experts : int, default=12
+        Experts trained.
+    expert_epochs : int or None, default=None
+        Epochs recorded of each; ``None`` is as many as can be matched,
+        ``max_start_epoch + expert_epochs_matched``.
+    student_steps : int, default=10
+        N of Eq. 3.
+    expert_epochs_matched : int, default=2
+        M of Eq. 3.
+    min_start_epoch, max_start_epoch : int, default=0 and 12
+        The first and the last epoch at which a student may start.
+    max_iter : int, default=300
+        Updates of the distilled clips.
+    batch_size : int, default=50
+        Clips in a step of the student, and of an expert.
+    learning_rate : float, default=0.05
+        Step size of Adam on the clips, in standardised units.
+    augmentation : "auto", None or Augmentation, default="auto"
+        Applied to what experts and students see; ``"auto"`` is ``Augmentation()`` for feature
+        images, None for rows.
+    init : {"real", "noise"}, default="real"
+        What the clips are at first.
+    validation_fraction : float in [0, 1), default=0.1
+        Part of the training data that is kept aside to select the best iterate on. Where it has
+        fewer clips than there are classes, all data are learned from and the last iterate is kept.
+    memory : str, joblib.Memory or None, default=None
+        Cache for the experts: trained once for the same data and seed, whatever ``cpc`` is.
+    memory_budget : int, default=2**30
+        Bytes that graphs of student steps may take. What does not fit is computed twice.
+    n_jobs : int or None, default=None
+        Processes (joblib) that experts are trained in.
+    device : str, default="auto"
+        ``"auto"`` is CUDA where there is one.
+    callbacks : list of callables or None, default=None
+        Called as ``callback(distiller)`` after each iteration; one that returns True ends it.
+    random_state : int, RandomState or None, default=None
+        Seeds everything; the same int gives the same set, bit for bit, on the same CPU.
+    verbose : int, default=0
+        Whether progress is shown.
+
+    Attributes
+    ----------
+    distilled_ : DistilledSet
+        The distilled clips, with labels, step size and provenance.
+    y_distilled_, classes_ : ndarray
+        Their labels, and the classes there are.
+    learning_rate_ : float
+        The learned step size α.
+    loss_curve_ : list of float
+        Eq. 3 at each iteration.
+    n_iter_ : int
+        Iterations run.
+    estimator_ : classifier
+        Trained on the distilled set; its labels are indices into ``classes_``.
+
+    References
+    ----------
+    .. [1] W. Jiang et al., "DDFAD: Dataset distillation framework for audio data", 2024.
+    .. [2] G. Cazenavette et al., "Dataset distillation by matching training trajectories",
+       CVPR, 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ddfad import TrajectoryDistiller
+    >>> X = np.random.default_rng(0).normal(size=(40, 6))
+    >>> y = np.where(X[:, 0] > 0, "right", "left")
+    >>> distiller = TrajectoryDistiller(cpc=2, n_experts=2, max_iter=10, random_state=0).fit(X, y)
+    >>> distiller.transform().shape
+    torch.Size([4, 6])
+    >>> distiller.y_distilled_
+    array(['left', 'left', 'right', 'right'], dtype='<U5')
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDistiller._parameter_constraints,
+        "n_experts": [Interval(Integral, 1, None, closed="left")],
+        "expert_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "student_steps": [Interval(Integral, 1, None, closed="left")],
+        "expert_epochs_matched": [Interval(Integral, 1, None, closed="left")],
+        "min_start_epoch": [Interval(Integral, 0, None, closed="left")],
+        "max_start_epoch": [Interval(Integral, 0, None, closed="left")],
+        "memory": [str, HasMethods("cache"), None],
+        "memory_budget": [Interval(Integral, 0, None, closed="left")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        cpc=10,
+        *,
+        network="auto",
+        estimator=None,
+        n_experts=12,
+        expert_epochs=None,
+        student_steps=10,
+        expert_epochs_matched=2,
+        min_start_epoch=0,
+        max_start_epoch=12,
+        max_iter=300,
+        batch_size=50,
+        learning_rate=0.05,
+        augmentation="auto",
+        init="real",
+        validation_fraction=0.1,
+        memory=None,
+        memory_budget=2**30,
+        n_jobs=None,
+        device="auto",
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.cpc = cpc
+        self.network = network
+        self.estimator = estimator
+        self.n_experts = n_experts
+        self.expert_epochs = expert_epochs
+        self.student_steps = student_steps
+        self.expert_epochs_matched = expert_epochs_matched
+        self.min_start_epoch = min_start_epoch
+        self.max_start_epoch = max_start_epoch
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.augmentation = augmentation
+        self.init = init
+        self.validation_fraction = validation_fraction
+        self.memory = memory
+        self.memory_budget = memory_budget
+        self.n_jobs = n_jobs
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _prepare(self, X, codes, rng):
+        """Train the experts, or take them from the cache."""
+        n_epochs = self._check_epochs()
+        n_classes = len(self.classes_)
+        self._network = FunctionalNetwork(
+            make_network(self.network, self.input_shape_, n_classes).to(self.device_)
+        )
+        cached = check_memory(self.memory).cache(train_experts, ignore=["n_jobs", "verbose"])
+        self._experts = cached(
+            X,
+            codes,
+            network=self.network,
+            n_classes=n_classes,
+            seeds=[draw_seed(rng) for _ in range(self.n_experts)],
+            n_epochs=n_epochs,
+            batch_size=self.batch_size,
+            augmentation=self.augmentation_,
+            device=str(self.device_),
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )
+
+    def _check_epochs(self):
+        """Return how many epochs of an expert are recorded."""
+        if self.min_start_epoch > self.max_start_epoch:
+            msg = (
+                f"min_start_epoch={self.min_start_epoch} is beyond "
+                f"max_start_epoch={self.max_start_epoch}; lower it."
+            )
+            raise ValueError(msg)
+        last = self.max_start_epoch + self.expert_epochs_matched
+        if self.expert_epochs is not None and self.expert_epochs < last:
+            msg = (
+                f"expert_epochs={self.expert_epochs} ends before max_start_epoch + "
+                f"expert_epochs_matched = {last}; raise it, or leave it at None."
+            )
+            raise ValueError(msg)
+        return self.expert_epochs or last
+
+    def _matching_loss(self, clips, codes, alpha, generator):
+        """Lines 3 to 9 of Algorithm 1: one student against a random stretch of an expert."""
+        segment = self._random_segment(generator)
+        batches = self._random_batches(clips, generator)
+        return trajectory_loss(
+            self._network,
+            segment,
+            clips,
+            codes,
+            alpha,
+            batches,
+            self.augmentation_,
+            memory_budget=self.memory_budget,
+        )
+
+    def _random_segment(self, generator):
+        expert = self._experts[_integer(generator, 0, self.n_experts - 1)]
+        start = _integer(generator, self.min_start_epoch, self.max_start_epoch)
+        return Segment(
+            *(
+                torch.tensor(expert[epoch], device=self.device_)
+                for epoch in (start, start + self.expert_epochs_matched)
+            )
+        )
+
+    def _random_batches(self, clips, generator):
+        """Return N batches, ``(indices, draw)``: the set in random order, again and again."""
+        batches: list = []
+        while len(batches) < self.student_steps:
+            for indices in torch.randperm(len(clips), generator=generator).split(self.batch_size):
+                draw = self.augmentation_.draw((len(indices), *clips.shape[1:]), generator)
+                batches.append((indices.to(clips.device), draw))
+        return batches[: self.student_steps]
+
+
+def _integer(generator, low, high):
+    """Return a random integer of ``low .. high``, both ends included."""
+    return torch.randint(low, high + 1, (), generator=generator).item()

@@ -1,0 +1,317 @@
+"""What is kept: distilled clips with everything needed to train on them, show and hear them."""
+
+import csv
+import hashlib
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from sklearn_ddfad._version import __version__
+from sklearn_ddfad.datasets._files import whole_or_nothing, write_audio
+from sklearn_ddfad.feature_extraction import BaseExtractor, extractor_from_state
+
+_FORMAT = "sklearn_ddfad.DistilledSet/1"
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet:
+    """A few clips per class, with labels, step size, provenance, and how they were heard.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n_clips, ...)
+        Features of the clips.
+    y : ndarray of shape (n_clips,)
+        Their labels: integers, strings, booleans or floats.
+    learning_rate : float or None
+        The step size α learned along with the clips, where the method learns one.
+    provenance : dict
+        Method, parameters and number of clips seen, in types that JSON can hold.
+    extractor : FDMFCC or None
+        The fitted extractor that made features of recordings; needed for sound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ddfad import DistilledSet
+    >>> distilled = DistilledSet(np.zeros((2, 3, 4, 5), "float32"), np.array(["no", "yes"]))
+    >>> distilled.n_clips, distilled.n_stored
+    (2, 120)
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    learning_rate: float | None = None
+    provenance: dict = field(default_factory=dict)
+    extractor: BaseExtractor | None = None
+
+    def __repr__(self):
+        made_by = self.provenance.get("method", "unknown")
+        return f"DistilledSet({self.n_clips} clips, {len(self.classes)} classes, by {made_by})"
+
+    @property
+    def n_clips(self):
+        """Number of clips."""
+        return len(self.X)
+
+    @property
+    def n_stored(self):
+        """How many numbers the clips are kept in."""
+        return self.X.size
+
+    @property
+    def classes(self):
+        """The labels there are, sorted."""
+        return np.unique(self.y)
+
+    def with_extractor(self, extractor):
+        """Return the same set, knowing how it was heard.
+
+        Parameters
+        ----------
+        extractor : FDMFCC
+            Fitted, and making features of the shape of these clips.
+
+        Returns
+        -------
+        distilled : DistilledSet
+        """
+        if tuple(extractor.feature_shape_) != self.X.shape[1:]:
+            msg = (
+                f"the extractor makes features of shape {extractor.feature_shape_}, the clips have "
+                f"{self.X.shape[1:]}; give the extractor that they were distilled behind."
+            )
+            raise ValueError(msg)
+        return replace(self, extractor=extractor)
+
+    # -- one file ------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write everything into one safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; a file already there is replaced.
+        """
+        classes, codes = np.unique(self.y, return_inverse=True)
+        tensors = {"X": np.ascontiguousarray(self.X), "codes": codes.astype(np.int64)}
+        record = {
+            "format": _FORMAT,
+            "version": __version__,
+            "classes": classes.tolist(),
+            "label_dtype": "object" if classes.dtype == object else classes.dtype.str,
+            "learning_rate": self.learning_rate,
+            "provenance": self.provenance,
+            "extractor": None,
+        }
+        if self.extractor is not None:
+            record["extractor"], arrays = self.extractor.state()
+            tensors |= arrays
+        text = json.dumps(record)
+        metadata = {"sklearn_ddfad": text, "sha256": _digest(tensors, text)}
+        with whole_or_nothing(Path(path)) as draft:
+            save_file(tensors, draft, metadata)
+
+    @classmethod
+    def load(cls, path):
+        """Read back what :meth:`save` wrote, bit for bit.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        distilled : DistilledSet
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        ValueError
+            If it is damaged, or something else. Nothing in it is ever executed.
+        """
+        if not Path(path).is_file():
+            msg = f"there is no distilled set {path}"
+            raise FileNotFoundError(msg)
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            msg = f"{path} is not a safetensors file, or is damaged: {error}"
+            raise ValueError(msg) from error
+        text = metadata.get("sklearn_ddfad", "")
+        if not text:
+            msg = (
+                f"{path} is a safetensors file, but no distilled set; DistilledSet.save makes one."
+            )
+            raise ValueError(msg)
+        if metadata.get("sha256") != _digest(tensors, text):
+            msg = (
+                f"{path} is damaged: its checksum does not fit its content; fetch or make it anew."
+            )
+            raise ValueError(msg)
+        return cls._from_record(json.loads(text), tensors, path)
+
+    @classmethod
+    def _from_record(cls, record, tensors, path):
+        if record["format"] != _FORMAT:
+            msg = f"{path} has format {record['format']!r}; this version reads {_FORMAT!r}."
+            raise ValueError(msg)
+        classes = np.array(record["classes"], dtype=record["label_dtype"])
+        extractor = record["extractor"] and extractor_from_state(record["extractor"], tensors)
+        return cls(
+            X=tensors["X"],
+            y=classes[tensors["codes"]],
+            learning_rate=record["learning_rate"],
+            provenance=record["provenance"],
+            extractor=extractor,
+        )
+
+    # -- sound ---------------------------------------------------------------------------
+
+    def to_audio(self, **options):
+        """Return the clips as waveforms.
+
+        Parameters
+        ----------
+        **options : dict
+            Passed to :class:`~sklearn_ddfad.GriffinLimInverter`.
+
+        Returns
+        -------
+        waveforms : ndarray of float32, shape (n_clips, n_samples)
+        """
+        from sklearn_ddfad.reconstruction import GriffinLimInverter
+
+        if self.extractor is None:
+            msg = "how these clips were heard is not known; use with_extractor(extractor) first."
+            raise ValueError(msg)
+        return GriffinLimInverter(self.extractor, **options).transform(self.X)
+
+    def to_audio_folder(self, path, **options):
+        """Write the clips as sound: WAV files, ``metadata.csv`` and a README card.
+
+        The Hugging Face "audiofolder" layout, which ``load_audio_folder`` reads back.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new folder; one that an earlier call has written is replaced.
+        **options : dict
+            Passed to :class:`~sklearn_ddfad.GriffinLimInverter`.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder exists and holds something else.
+        """
+        path = Path(path)
+        with replaced_folder(path) as draft:
+            self._write_audio_folder(draft, **options)
+
+    def _write_audio_folder(self, folder, **options):
+        """Fill a new folder; a clip louder than 16-bit audio allows is scaled, and says by what."""
+        waveforms = self.to_audio(**options)
+        rate = self.extractor.sample_rate_
+        (folder / "audio").mkdir(parents=True)
+        rows = []
+        for i, (waveform, label) in enumerate(zip(waveforms, self.y, strict=True)):
+            name = f"audio/{i:05d}.wav"
+            gain = 1 / max(1, np.abs(waveform).max())
+            write_audio(folder / name, waveform * gain, rate)
+            rows.append((name, label, f"{gain:.6g}"))
+        with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("file_name", "label", "gain"), *rows])
+        (folder / "README.md").write_text(self._card(), encoding="utf-8")
+
+    def _card(self):
+        """Return the README of an exported set, a Hugging Face dataset card."""
+        parameters = "\n".join(
+            f"| {name} | {value} |" for name, value in self.provenance.get("parameters", {}).items()
+        )
+        seconds = self.extractor.n_samples_ / self.extractor.sample_rate_
+        return _CARD.format(
+            n_clips=self.n_clips,
+            n_classes=len(self.classes),
+            classes=", ".join(map(str, self.classes)),
+            method=self.provenance.get("method", "unknown"),
+            n_seen=self.provenance.get("n_clips_seen", "an unknown number of"),
+            learning_rate=self.learning_rate,
+            seconds=f"{seconds:.2f}",
+            rate=self.extractor.sample_rate_,
+            extractor=self.extractor,
+            parameters=parameters,
+            version=__version__,
+        )
+
+
+_CARD = """\
+---
+task_categories: [audio-classification]
+tags: [dataset-distillation, sklearn_ddfad]
+---
+# A distilled audio data set
+
+{n_clips} clips, {n_classes} classes ({classes}), each {seconds} s at {rate} Hz. Made by
+{method} from {n_seen} recordings with sklearn_ddfad {version}; learned step size: {learning_rate}.
+
+The clips are synthetic: they are made to be trained on, and need not sound like the recordings they
+stand for. `metadata.csv` names each file and its label, and the gain it was scaled by to fit into
+16-bit audio.
+
+```python
+from sklearn_ddfad.datasets import load_audio_folder
+clips = load_audio_folder("path/to/this/folder")
+```
+
+Heard by `{extractor}`.
+
+| parameter | value |
+|---|---|
+{parameters}
+"""
+
+
+@contextmanager
+def replaced_folder(path):
+    """Lend a folder beside `path` that becomes `path`, or takes its place, if the block ends well.
+
+    Only an empty folder, or one that a distilled set was exported to before, is ever replaced.
+    """
+    path = Path(path)
+    if path.exists() and not _may_be_replaced(path):
+        msg = f"{path} exists and holds something else; give a new folder, or remove it first."
+        raise FileExistsError(msg)
+    with whole_or_nothing(path) as draft:
+        draft.mkdir()
+        yield draft
+        if path.exists():
+            shutil.rmtree(path)
+
+
+def _may_be_replaced(path):
+    """Tell whether a folder is empty or an export of ours."""
+    if not path.is_dir():
+        return False
+    card = path / "README.md"
+    exported = card.is_file() and "sklearn_ddfad" in card.read_text(encoding="utf-8")
+    return exported or not any(path.iterdir())
+
+
+def _digest(tensors, text):
+    """Return the SHA-256 of all tensors, by name, type, shape and content, and of the record."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
+        digest.update(np.ascontiguousarray(tensor).tobytes())
+    return digest.hexdigest()

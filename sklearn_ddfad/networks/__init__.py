@@ -1,0 +1,45 @@
+"""Networks that read features: modules only, no training.
+
+Each is built as ``Network(input_shape, n_classes, **options)`` and offers ``embed``, what its last
+layer sees.
+"""
+
+from sklearn_ddfad.networks._convnet import ConvNet
+from sklearn_ddfad.networks._mlp import MLP
+
+__all__ = ["MLP", "ConvNet", "make_network"]
+
+NETWORKS = {"convnet": ConvNet, "mlp": MLP}
+
+
+def make_network(network, input_shape, n_classes):
+    """Return a new network for clips of `input_shape`.
+
+    Parameters
+    ----------
+    network : {"auto", "convnet", "mlp"} or callable
+        ``"auto"`` is a ConvNet for feature images and an MLP for rows; a callable, such as a
+        module class, is called as ``network(input_shape, n_classes)``.
+    input_shape : tuple of int
+        Shape of one clip's features.
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    module : torch.nn.Module
+
+    Examples
+    --------
+    >>> from sklearn_ddfad.networks import make_network
+    >>> type(make_network("auto", (3, 16, 53), 10)).__name__
+    'ConvNet'
+    """
+    if network == "auto":
+        network = "convnet" if len(input_shape) == 3 else "mlp"
+    if isinstance(network, str):
+        if network not in NETWORKS:
+            msg = f"network={network!r} is unknown; use 'auto', {sorted(NETWORKS)} or a class."
+            raise ValueError(msg)
+        network = NETWORKS[network]
+    return network(tuple(input_shape), n_classes)
