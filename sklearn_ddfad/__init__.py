@@ -27,6 +27,7 @@ from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.evaluation import evaluate
 from sklearn_ddfad.feature_extraction import FDMFCC
 from sklearn_ddfad.networks import MLP, ConvNet
+from sklearn_ddfad.reconstruction import GriffinLimInverter
 
 __all__ = [
     "FDMFCC",
@@ -35,6 +36,7 @@ __all__ = [
     "ConvNet",
     "DistilledClassifier",
     "DistilledSet",
+    "GriffinLimInverter",
     "RandomSelector",
     "TrajectoryDistiller",
     "__version__",

@@ -65,6 +65,13 @@ class FunctionalNetwork:
         return torch.autograd.grad(loss, theta, create_graph=create_graph)[0]
 
 
+def functional_network(network, input_shape, n_classes, *, seed, device):
+    """Build a network from its own seed and return it as a function of its parameters."""
+    with isolated_rng(seed):
+        module = make_network(network, input_shape, n_classes)
+    return FunctionalNetwork(module.to(device))
+
+
 # ------------------------------------------------------------------------------------------
 # The judge
 # ------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Every estimator against scikit-learn's checks and the library's own laws."""
 
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -9,9 +10,9 @@ from sklearn_ddfad import (
     DistilledClassifier,
     RandomSelector,
     TrajectoryDistiller,
-    network_classifier,
 )
-from sklearn_ddfad.estimator_checks import EXPECTED_FAILED_CHECKS
+from sklearn_ddfad.base import BaseReducer
+from sklearn_ddfad.estimator_checks import EXPECTED_FAILED_CHECKS, reducer_checks
 
 REDUCERS = [
     RandomSelector(1, estimator=LogisticRegression(), random_state=0),
@@ -29,7 +30,7 @@ REDUCERS = [
 
 
 def expected_failures(estimator):
-    return EXPECTED_FAILED_CHECKS if isinstance(estimator, type(REDUCERS[0]).__mro__[1]) else {}
+    return EXPECTED_FAILED_CHECKS if isinstance(estimator, BaseReducer) else {}
 
 
 @parametrize_with_checks(
@@ -44,3 +45,9 @@ def expected_failures(estimator):
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("check", reducer_checks(), ids=lambda check: check.__name__)
+@pytest.mark.parametrize("estimator", REDUCERS, ids=lambda estimator: type(estimator).__name__)
+def test_laws(estimator, check):
+    check(clone(estimator).set_params(cpc=2))

@@ -5,8 +5,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from sklearn_ddfad._training import FunctionalNetwork, isolated_rng
-from sklearn_ddfad.networks import make_network
+from sklearn_ddfad._training import functional_network
 
 LEARNING_RATE = 0.05  # plain SGD with a constant step makes experts that a student can imitate
 
@@ -55,9 +54,7 @@ def train_expert(X, y, network, n_classes, seed, n_epochs, batch_size, augmentat
     """Train one expert; return its parameters at the start and after each epoch."""
     X, y = torch.tensor(X, device=device), torch.tensor(y, device=device)
     generator = torch.Generator().manual_seed(seed)
-    with isolated_rng(seed):
-        module = make_network(network, X.shape[1:], n_classes)
-    function = FunctionalNetwork(module.to(device))
+    function = functional_network(network, X.shape[1:], n_classes, seed=seed, device=device)
     theta = function.initial_parameters()
     trajectory = [theta.cpu().numpy()]
     for _ in range(n_epochs):

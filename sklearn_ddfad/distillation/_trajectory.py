@@ -21,12 +21,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 
-from sklearn_ddfad._training import FunctionalNetwork, draw_seed
+from sklearn_ddfad._training import draw_seed, functional_network
 from sklearn_ddfad._validation import HasMethods, Interval
 from sklearn_ddfad.distillation._base import BaseDistiller
 from sklearn_ddfad.distillation._experts import train_experts
-from sklearn_ddfad.networks import make_network
-
 
 _TINY = 1e-12  # keeps 0 / 0 away where an expert did not move at all (a single class)
 
@@ -321,8 +319,8 @@ class TrajectoryDistiller(BaseDistiller):
         """Train the experts, or take them from the cache."""
         n_epochs = self._check_epochs()
         n_classes = len(self.classes_)
-        self._network = FunctionalNetwork(
-            make_network(self.network, self.input_shape_, n_classes).to(self.device_)
+        self._network = functional_network(
+            self.network, self.input_shape_, n_classes, seed=0, device=self.device_
         )
         cached = check_memory(self.memory).cache(train_experts, ignore=["n_jobs", "verbose"])
         self._experts = cached(

@@ -1,0 +1,334 @@
+"""Matching trajectories: the exact gradient, the limits of Eq. 3, the descent and the selection."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from sklearn_ddfad import MLP, Augmentation, ConvNet, TrajectoryDistiller
+from sklearn_ddfad._training import FunctionalNetwork, functional_network
+from sklearn_ddfad.augmentation import NoAugmentation
+from sklearn_ddfad.distillation._base import Descent
+from sklearn_ddfad.distillation._experts import LEARNING_RATE, train_experts
+from sklearn_ddfad.distillation._trajectory import Segment, trajectory_loss
+
+SHAPE = (3, 6, 7)
+AMPLE = 2**40
+
+
+@pytest.fixture
+def problem():
+    """A small student in float64: network, segment, clips, labels, alpha and batches."""
+    generator = torch.Generator().manual_seed(0)
+    module = ConvNet(SHAPE, 3, depth=2, width=4).double()
+    network = FunctionalNetwork(module)
+    start = network.initial_parameters()
+    noise = torch.randn(start.shape, generator=generator, dtype=torch.float64)
+    segment = Segment(start, start + 0.1 * noise)
+    clips = torch.randn(6, *SHAPE, generator=generator, dtype=torch.float64)
+    labels = torch.arange(6) % 3
+    augmentation = Augmentation(time_shift=0.3, time_mask=0.3, frequency_mask=0.3, gain=0.2)
+    batches = []
+    for _ in range(5):
+        indices = torch.randperm(6, generator=generator)[:4]
+        batches.append((indices, augmentation.draw((4, *SHAPE), generator)))
+    return network, segment, clips, labels, torch.tensor(0.3).double(), batches, augmentation
+
+
+def unrolled_loss(network, segment, clips, labels, alpha, batches, augmentation):
+    """Eq. 3 as the published code computes it: automatic differentiation of all steps at once."""
+    theta = segment.start.clone().requires_grad_()
+    for indices, draw in batches:
+        y = labels[indices]
+        y = y.softmax(dim=1) if y.is_floating_point() else y
+        X = augmentation(clips[indices], draw)
+        theta = theta - alpha * network.loss_gradient(theta, X, y, create_graph=True)
+    went = (segment.start - segment.target).square().sum()
+    return (theta - segment.target).square().sum() / went
+
+
+def gradients(loss_function, clips, labels, alpha, *, with_labels, **options):
+    inputs = [clips.clone().requires_grad_(), alpha.clone().requires_grad_()]
+    if with_labels:
+        labels = labels.clone().requires_grad_()
+        inputs.append(labels)
+    loss = loss_function(clips=inputs[0], labels=labels, alpha=inputs[1], **options)
+    return loss.detach(), torch.autograd.grad(loss, inputs)
+
+
+@pytest.mark.parametrize("memory_budget", [0, 60_000, AMPLE])
+@pytest.mark.parametrize("soft", [False, True])
+def test_gradient_equals_unrolled_autograd(problem, memory_budget, soft):
+    network, segment, clips, labels, alpha, batches, augmentation = problem
+    if soft:
+        labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(1)).double()
+    shared = {
+        "network": network,
+        "segment": segment,
+        "batches": batches,
+        "augmentation": augmentation,
+    }
+    plain = gradients(unrolled_loss, clips, labels, alpha, with_labels=soft, **shared)
+    exact = gradients(
+        trajectory_loss,
+        clips,
+        labels,
+        alpha,
+        with_labels=soft,
+        memory_budget=memory_budget,
+        **shared,
+    )
+    torch.testing.assert_close(exact[0], plain[0], rtol=1e-12, atol=0)
+    for ours, theirs in zip(exact[1], plain[1], strict=True):
+        assert theirs.abs().max() > 0
+        error = (ours - theirs).norm() / theirs.norm()
+        assert error < 1e-10
+
+
+def test_eq_3_is_one_when_the_student_stands_still_and_zero_when_it_arrives(problem):
+    network, segment, clips, labels, _, batches, augmentation = problem
+    still = trajectory_loss(
+        network, segment, clips, labels, torch.tensor(0.0), batches, augmentation, AMPLE
+    )
+    assert still.item() == pytest.approx(1, abs=1e-12)
+    (indices, draw), alpha = batches[0], 0.1
+    X = augmentation(clips[indices], draw)
+    theta = segment.start.clone().requires_grad_()
+    arrives = segment.start - alpha * network.loss_gradient(theta, X, labels[indices])
+    there = trajectory_loss(
+        network,
+        Segment(segment.start, arrives),
+        clips,
+        labels,
+        torch.tensor(alpha),
+        batches[:1],
+        augmentation,
+        AMPLE,
+    )
+    assert there.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_graphs_kept_stay_within_the_budget(problem):
+    """Law 4: with no budget, at most one step's graph is alive at any time."""
+    network, segment, clips, labels, alpha, batches, augmentation = problem
+    alive = {}
+    for memory_budget in (0, AMPLE):
+        for n_steps in (2, 5):
+            clips_ = clips.clone().requires_grad_()
+            loss = trajectory_loss(
+                network,
+                segment,
+                clips_,
+                labels,
+                alpha,
+                batches[:n_steps],
+                augmentation,
+                memory_budget,
+            )
+            alive[memory_budget, n_steps] = sum(step.n_bytes for step in loss.grad_fn.steps)
+    assert alive[0, 2] == alive[0, 5] == 0
+    assert alive[AMPLE, 5] == pytest.approx(2.5 * alive[AMPLE, 2], rel=0.1)
+
+
+def test_networks_with_running_statistics_are_refused():
+    with pytest.raises(ValueError, match=r"running statistics .* 'instance' or 'group'"):
+        FunctionalNetwork(ConvNet(SHAPE, 2, normalization="batch"))
+
+
+# -- experts -------------------------------------------------------------------------------
+
+
+def expert_data():
+    rng = np.random.default_rng(0)
+    y = np.arange(30) % 2
+    return (rng.normal(size=(30, 4)) + y[:, None]).astype(np.float32), y
+
+
+def experts(seeds=(0, 1), **changes):
+    X, y = expert_data()
+    options = {
+        "network": "mlp",
+        "n_classes": 2,
+        "n_epochs": 3,
+        "batch_size": 30,
+        "augmentation": NoAugmentation(),
+        "device": "cpu",
+        "n_jobs": None,
+        "verbose": 0,
+    }
+    return train_experts(X, y, seeds=list(seeds), **{**options, **changes})
+
+
+def test_snapshots_are_all_different_and_start_at_the_initialisation():
+    """Published code aliases the live weights on the CPU, so that all snapshots are the last."""
+    trajectory = experts()[0]
+    assert trajectory.shape[0] == 4
+    steps = np.linalg.norm(np.diff(trajectory, axis=0), axis=1)
+    assert (steps > 0).all()
+    network = functional_network("mlp", (4,), 2, seed=0, device="cpu")
+    np.testing.assert_array_equal(trajectory[0], network.initial_parameters().numpy())
+
+
+def test_an_epoch_of_one_batch_is_one_step_of_gradient_descent():
+    X, y = expert_data()
+    trajectory = experts(seeds=[0], n_epochs=1)[0]
+    network = functional_network("mlp", (4,), 2, seed=0, device="cpu")
+    theta = torch.tensor(trajectory[0], requires_grad=True)
+    gradient = network.loss_gradient(theta, torch.tensor(X), torch.tensor(y))
+    expected = trajectory[0] - LEARNING_RATE * gradient.numpy()
+    np.testing.assert_allclose(trajectory[1], expected, atol=1e-6)
+
+
+def test_experts_are_the_same_in_parallel():
+    np.testing.assert_allclose(experts(n_jobs=2), experts(), atol=1e-6)
+
+
+def test_experts_are_trained_once_whatever_cpc(tmp_path, monkeypatch):
+    from sklearn_ddfad.distillation import _experts
+
+    trained = []
+    original = _experts.train_expert
+
+    def spy(*args):
+        trained.append(args[4])
+        return original(*args)
+
+    monkeypatch.setattr(_experts, "train_expert", spy)
+    X, y = expert_data()
+    for cpc in (1, 2, 3):
+        small(cpc=cpc, memory=str(tmp_path), n_experts=2).fit(X, y)
+    assert len(trained) == 2
+
+
+# -- the estimator -------------------------------------------------------------------------
+
+
+def small(**changes):
+    options = {
+        "cpc": 1,
+        "estimator": LogisticRegression(),
+        "n_experts": 2,
+        "max_start_epoch": 2,
+        "student_steps": 4,
+        "max_iter": 30,
+        "validation_fraction": 0,
+        "random_state": 0,
+    }
+    return TrajectoryDistiller(**{**options, **changes})
+
+
+def test_the_loss_falls():
+    X, y = expert_data()
+    losses = small(max_iter=100).fit(X, y).loss_curve_
+    assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:20])
+
+
+@pytest.mark.parametrize("init", ["real", "noise"])
+def test_a_model_trained_on_one_clip_a_class_is_nearly_as_good(init):
+    rng = np.random.default_rng(1)
+    y = np.arange(300) % 3
+    X = (rng.normal(size=(300, 8)) + 1.2 * np.eye(3, 8)[y]).astype(np.float32)
+    train, test = slice(0, 200), slice(200, None)
+    whole = LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+    distiller = small(max_iter=200, init=init, network="mlp", max_start_epoch=4)
+    distilled = distiller.fit(X[train], y[train]).score(X[test], y[test])
+    assert distilled > whole - 0.1
+
+
+def test_window_of_start_epochs_is_kept():
+    X, y = expert_data()
+    distiller = small(min_start_epoch=1, max_start_epoch=2, expert_epochs_matched=1)
+    distiller.fit(X, y)
+    seen = set()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        start = distiller._random_segment(generator).start.numpy()
+        seen |= {
+            (expert, epoch)
+            for expert in range(2)
+            for epoch in range(distiller._experts.shape[1])
+            if np.array_equal(distiller._experts[expert, epoch], start)
+        }
+    assert seen == {(0, 1), (0, 2), (1, 1), (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"min_start_epoch": 5}, "min_start_epoch=5 is beyond max_start_epoch=2"),
+        ({"expert_epochs": 3}, "expert_epochs=3 ends before"),
+        ({"network": "transformer"}, "network='transformer' is unknown"),
+        ({"device": "abacus"}, "device='abacus'"),
+        ({"augmentation": print}, "augmentation="),
+    ],
+)
+def test_parameters_that_contradict_are_refused(parameters, words):
+    with pytest.raises(ValueError, match=words):
+        small(**parameters).fit(*expert_data())
+
+
+def test_callbacks_see_each_iteration_and_may_end_it():
+    seen = []
+
+    def stop_at_three(distiller):
+        seen.append((distiller.n_iter_, distiller.loss_curve_[-1]))
+        return len(seen) == 3
+
+    distiller = small(callbacks=[stop_at_three]).fit(*expert_data())
+    assert [n for n, _ in seen] == [1, 2, 3]
+    assert distiller.n_iter_ == 3
+
+
+def test_validation_part_is_never_learned_from():
+    """Law 1: experts and first clips come from the rest, the best iterate from this part."""
+    X, y = expert_data()
+    distiller = small(validation_fraction=0.2)
+    rng = np.random.RandomState(0)
+    train, validation = distiller._split(y, rng)
+    assert len(validation) == 6
+    assert not set(train) & set(validation)
+    seen = {}
+    distiller._prepare = lambda X, codes, rng: seen.update(X=X)
+    with pytest.raises(AttributeError):  # there are no experts, so the loss cannot be computed
+        distiller.fit(X, y)
+    assert len(seen["X"]) == 24
+    held_out = {clip.tobytes() for clip in X} - {clip.tobytes() for clip in seen["X"]}
+    assert len(held_out) == 6
+
+
+# -- the descent ---------------------------------------------------------------------------
+
+
+def test_alpha_stays_within_bounds():
+    descent = Descent(np.zeros((2, 3), np.float32), 0.1, "cpu")
+    for sign in (1, -1):
+        for _ in range(1000):
+            descent.step(
+                1 + sign * descent.log_alpha + 0 * descent.clips.sum() + 2 * (sign < 0) - 1
+            )
+        low, high = Descent.ALPHA_BOUNDS
+        assert low * 0.999 <= descent.alpha().item() <= high * 1.001
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e6])
+def test_diverging_iterates_are_undone_and_nan_never_reaches_the_set(bad):
+    descent = Descent(np.ones((2, 3), np.float32), 0.1, "cpu")
+    descent.step((descent.clips**2).mean() + 0 * descent.log_alpha)
+    good, alpha = descent.averaged()
+    descent.step(bad * (descent.clips**2).sum() * descent.log_alpha.exp())
+    clips, halved = descent.averaged()
+    np.testing.assert_array_equal(clips, good)
+    np.testing.assert_array_equal(descent.clips.detach().numpy(), good)
+    assert halved == pytest.approx(alpha / 2)
+    assert descent.n_undone == 1
+
+
+def test_a_run_that_cannot_improve_says_so():
+    with pytest.warns(ConvergenceWarning, match="diverged and were undone"):
+        small(learning_rate=1e9, max_iter=10, network=_Explosive).fit(*expert_data())
+
+
+class _Explosive(MLP):
+    def forward(self, X):
+        return super().forward(X) * float("inf")
