@@ -147,7 +147,7 @@ def network_classifier(
         lr=lr,
         batch_size=batch_size,
         augmentation=augmentation,
-        device=device,
+        device=str(resolve_device(device)),
         random_state=random_state,
         **{**settings, **kwargs},
     )
@@ -175,7 +175,7 @@ class NetworkClassifier(NeuralNetClassifier):
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
         seed = draw_seed(check_random_state(self.random_state))
         self.generator_ = torch.Generator().manual_seed(seed)
-        with isolated_rng(seed, resolve_device(self.device)), self._on_resolved_device():
+        with isolated_rng(seed, self.device):
             return super().fit(X, self.encoder_.transform(y), **fit_params)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -217,14 +217,5 @@ class NetworkClassifier(NeuralNetClassifier):
 
     def predict_proba(self, X):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
-        with self._on_resolved_device():
+        with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
             return super().predict_proba(np.asarray(X, dtype=np.float32))
-
-    @contextmanager
-    def _on_resolved_device(self):
-        """Let skorch see the device there is, and leave the parameter as it was given."""
-        asked, self.device = self.device, str(resolve_device(self.device))
-        try:
-            yield
-        finally:
-            self.device = asked

@@ -53,6 +53,11 @@ def resolve_device(device):
     return resolved
 
 
+def _from_torch(X):
+    """Return a tensor as an array, and anything else as it is."""
+    return X.detach().cpu().numpy() if torch.is_tensor(X) else X
+
+
 # ------------------------------------------------------------------------------------------
 # Recordings
 # ------------------------------------------------------------------------------------------
@@ -66,9 +71,8 @@ def check_clips(estimator, X, *, mono=False, reset=True):
     if isinstance(X, (str, PathLike)):
         msg = f"expected a list of recordings, got one path: {str(X)!r}; wrap it in a list."
         raise ValueError(msg)
-    if torch.is_tensor(X):
-        X = X.detach().cpu().numpy()
-    elif not hasattr(X, "ndim") and hasattr(X, "__array__"):
+    X = _from_torch(X)
+    if not hasattr(X, "ndim") and hasattr(X, "__array__"):
         X = np.asarray(X)
     if hasattr(X, "toarray") or getattr(X, "ndim", 1) == 2:
         # Rectangular: scikit-learn's own checks, which keep the type and count the columns.
@@ -83,6 +87,9 @@ def check_clips(estimator, X, *, mono=False, reset=True):
     if not hasattr(X, "__len__"):
         msg = f"expected a list of recordings, got {type(X).__name__}."
         raise TypeError(msg)
+    if reset:  # a list has no columns; those of an earlier fit no longer count
+        for columns in ("n_features_in_", "feature_names_in_"):
+            vars(estimator).pop(columns, None)
     return _check_list(list(X), mono)
 
 
@@ -92,7 +99,7 @@ def _check_list(items, mono):
         raise ValueError(msg)
     if all(isinstance(item, (str, PathLike)) for item in items):
         return _Files(items, mono)
-    if np.ndim(items[0]) == 0 and np.isscalar(items[0]) and not isinstance(items[0], str):
+    if np.isscalar(items[0]) and not isinstance(items[0], str):
         msg = (
             "expected 2D array or a list of 1-D clips, got one 1-D array instead. Reshape your "
             "data: a single recording is passed as [clip]."
@@ -104,12 +111,13 @@ def _check_list(items, mono):
 def _check_clip(clip, index):
     """Return one recording as a 1-D float32 array in the units it came in, PCM scaled."""
     try:
-        clip = np.asarray(clip)
+        clip = np.asarray(_from_torch(clip))
         pcm = _PCM.get(clip.dtype.name)
         if np.iscomplexobj(clip):
             msg = f"clip {index} is complex; Complex data not supported: pass real samples."
             raise ValueError(msg)
-        clip = clip.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+            clip = clip.astype(np.float32, copy=False)
     except (TypeError, ValueError) as error:
         if "omplex" in str(error):
             raise
@@ -194,8 +202,7 @@ class _Files(Clips):
 
 def check_features(estimator, X, *, reset=True):
     """Return features as a float32 array of shape ``(n_clips, ...)``, at least 2-D, all finite."""
-    if torch.is_tensor(X):
-        X = X.detach().cpu().numpy()
+    X = _from_torch(X)
     return validate_data(
         estimator, X, reset=reset, dtype=np.float32, allow_nd=True, ensure_min_samples=1
     )

@@ -8,10 +8,12 @@ kept can be applied again when a step is differentiated.
    ICML, 2021.
 """
 
+from numbers import Real
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from sklearn.utils import check_scalar
 
 
 class Draw(NamedTuple):
@@ -53,6 +55,10 @@ class Augmentation:
     """
 
     def __init__(self, *, time_shift=0.1, time_mask=0.0, frequency_mask=0.0, gain=0.0):
+        check_scalar(time_shift, "time_shift", Real, min_val=0, max_val=1)
+        check_scalar(time_mask, "time_mask", Real, min_val=0, max_val=1)
+        check_scalar(frequency_mask, "frequency_mask", Real, min_val=0, max_val=1)
+        check_scalar(gain, "gain", Real, min_val=0)
         self.time_shift = time_shift
         self.time_mask = time_mask
         self.frequency_mask = frequency_mask
@@ -65,7 +71,7 @@ class Augmentation:
     def draw(self, shape, generator):
         """Draw for a batch of `shape`; the draw lives on the CPU until it is applied."""
         n, _, n_coefficients, n_frames = shape
-        limit = round(self.time_shift * n_frames)
+        limit = int(self.time_shift * n_frames)
         return Draw(
             gain=self.gain * torch.randn(n, generator=generator),
             shift=torch.randint(-limit, limit + 1, (n,), generator=generator),
@@ -74,7 +80,7 @@ class Augmentation:
         )
 
     def __call__(self, X, draw):
-        """Apply a draw to a batch `X`; linear in `X`, so its gradient is exact and cheap."""
+        """Apply a draw to a batch `X`; affine in `X`, so its gradient is exact and cheap."""
         draw = Draw(*(value.to(X.device) for value in draw))
         if self.time_shift:
             X = shift_frames(X, draw.shift)
@@ -124,7 +130,7 @@ def shift_frames(X, shift):
 
 def _stretches(n, length, fraction, generator):
     """Return ``(n, length)`` ones with a stretch of zeros, at most `fraction` long, in each row."""
-    longest = round(fraction * length)
+    longest = int(fraction * length)
     width = torch.randint(0, longest + 1, (n, 1), generator=generator)
     start = (torch.rand(n, 1, generator=generator) * (length - width + 1)).floor()
     position = torch.arange(length)

@@ -30,7 +30,11 @@ from sklearn_ddfad.distilled_set import DistilledSet
 
 
 class BaseReducer(
-    ClassifierMixin, TransformerMixin, BaseEstimator, ABC, auto_wrap_output_keys=None
+    ClassifierMixin,
+    TransformerMixin,
+    BaseEstimator,
+    ABC,
+    auto_wrap_output_keys=None,  # type: ignore[call-arg]  # of TransformerMixin
 ):
     """Reduce labelled clips to ``cpc`` a class, then train ``estimator`` on these alone."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.datasets._files import whole_or_nothing, write_audio
@@ -82,6 +83,7 @@ class DistilledSet:
         -------
         distilled : DistilledSet
         """
+        check_is_fitted(extractor)
         if tuple(extractor.feature_shape_) != self.X.shape[1:]:
             msg = (
                 f"the extractor makes features of shape {extractor.feature_shape_}, the clips have "
@@ -101,6 +103,12 @@ class DistilledSet:
             Where to; a file already there is replaced.
         """
         classes, codes = np.unique(self.y, return_inverse=True)
+        if classes.dtype.kind not in "biufUO":
+            msg = (
+                f"labels of type {classes.dtype} cannot be saved; use integers, strings, booleans "
+                "or floats."
+            )
+            raise TypeError(msg)
         tensors = {"X": np.ascontiguousarray(self.X), "codes": codes.astype(np.int64)}
         record = {
             "format": _FORMAT,
@@ -114,7 +122,7 @@ class DistilledSet:
         if self.extractor is not None:
             record["extractor"], arrays = self.extractor.state()
             tensors |= arrays
-        text = json.dumps(record)
+        text = json.dumps(record, default=_plain)
         metadata = {"sklearn_ddfad": text, "sha256": _digest(tensors, text)}
         with whole_or_nothing(Path(path)) as draft:
             save_file(tensors, draft, metadata)
@@ -145,7 +153,10 @@ class DistilledSet:
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                names = (
+                    file.keys() if "sklearn_ddfad" in metadata else ()
+                )  # others may hold bfloat16
+                tensors = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:
             msg = f"{path} is not a safetensors file, or is damaged: {error}"
             raise ValueError(msg) from error
@@ -193,10 +204,14 @@ class DistilledSet:
         """
         from sklearn_ddfad.reconstruction import GriffinLimInverter
 
+        return GriffinLimInverter(self._heard_by(), **options).transform(self.X)
+
+    def _heard_by(self):
+        """Return the extractor, without which there is no sound."""
         if self.extractor is None:
             msg = "how these clips were heard is not known; use with_extractor(extractor) first."
             raise ValueError(msg)
-        return GriffinLimInverter(self.extractor, **options).transform(self.X)
+        return self.extractor
 
     def to_audio_folder(self, path, **options):
         """Write the clips as sound: WAV files, ``metadata.csv`` and a README card.
@@ -222,7 +237,7 @@ class DistilledSet:
     def _write_audio_folder(self, folder, **options):
         """Fill a new folder; a clip louder than 16-bit audio allows is scaled, and says by what."""
         waveforms = self.to_audio(**options)
-        rate = self.extractor.sample_rate_
+        rate = self._heard_by().sample_rate_
         (folder / "audio").mkdir(parents=True)
         rows = []
         for i, (waveform, label) in enumerate(zip(waveforms, self.y, strict=True)):
@@ -239,7 +254,7 @@ class DistilledSet:
         parameters = "\n".join(
             f"| {name} | {value} |" for name, value in self.provenance.get("parameters", {}).items()
         )
-        seconds = self.extractor.n_samples_ / self.extractor.sample_rate_
+        extractor = self._heard_by()
         return _CARD.format(
             n_clips=self.n_clips,
             n_classes=len(self.classes),
@@ -247,9 +262,9 @@ class DistilledSet:
             method=self.provenance.get("method", "unknown"),
             n_seen=self.provenance.get("n_clips_seen", "an unknown number of"),
             learning_rate=self.learning_rate,
-            seconds=f"{seconds:.2f}",
-            rate=self.extractor.sample_rate_,
-            extractor=self.extractor,
+            seconds=f"{extractor.n_samples_ / extractor.sample_rate_:.2f}",
+            rate=extractor.sample_rate_,
+            extractor=extractor,
             parameters=parameters,
             version=__version__,
         )
@@ -303,9 +318,18 @@ def _may_be_replaced(path):
     """Tell whether a folder is empty or an export of ours."""
     if not path.is_dir():
         return False
-    card = path / "README.md"
-    exported = card.is_file() and "sklearn_ddfad" in card.read_text(encoding="utf-8")
-    return exported or not any(path.iterdir())
+    card, head = path / "README.md", _CARD.partition("{")[0]
+    if card.is_file():
+        return card.read_text(encoding="utf-8", errors="replace").startswith(head)
+    return not any(path.iterdir())
+
+
+def _plain(value):
+    """Return a NumPy number as the Python number that JSON can hold."""
+    if isinstance(value, np.generic):
+        return value.item()
+    msg = f"{value!r} cannot be saved; only numbers, strings, lists and dicts can."
+    raise TypeError(msg)
 
 
 def _digest(tensors, text):

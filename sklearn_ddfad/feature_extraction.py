@@ -6,6 +6,7 @@ it learns the geometry (clip length, sample rate) and the standardisation, and c
 batch. Letters used in shapes: n_clips, n_samples, n_frames, n_bins, n_mels, n_mfcc.
 """
 
+import warnings
 from functools import lru_cache
 from numbers import Integral, Real
 
@@ -73,7 +74,11 @@ def mel_filter_bank(sample_rate, n_fft, n_mels, f_min=0.0, f_max=None):
     """Step 5: triangular filters on the mel scale (Slaney), shape ``(n_mels, n_bins)``."""
     import librosa  # here, since its first use takes seconds
 
-    bank = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of filters between two frequencies: refused by extractors
+        bank = librosa.filters.mel(
+            sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max
+        )
     return torch.from_numpy(bank)
 
 
@@ -268,7 +273,8 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
 
     def raw_planes(self, X):
         """Return features of any layout as planes without standardisation, as a tensor."""
-        planes = torch.as_tensor(X, dtype=torch.float32).reshape(-1, *self.planes_shape_)
+        planes = X.float() if torch.is_tensor(X) else torch.tensor(np.asarray(X, np.float32))
+        planes = planes.reshape(-1, *self.planes_shape_)
         return planes * planes.new_tensor(self.scale_) + planes.new_tensor(self.mean_)
 
     @property
@@ -327,7 +333,7 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         f_max = self.f_max or nyquist
         if not self.f_min < f_max <= nyquist:
             msg = (
-                f"f_min={self.f_min} and f_max={self.f_max} Hz must rise and stay within "
+                f"f_min={self.f_min} and f_max={f_max} Hz must rise and stay within "
                 f"{nyquist} Hz, half the sample rate of {self.sample_rate_} Hz."
             )
             raise ValueError(msg)
@@ -336,6 +342,14 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
             msg = (
                 f"n_mels={self.n_mels} is more than frames of {self.frame_length_} samples "
                 f"({n_bins} frequencies) can tell apart; at most {n_bins // 2} can be used."
+            )
+            raise ValueError(msg)
+        n_deaf = int((self.mel_bank(torch.zeros(())).amax(dim=1) == 0).sum())
+        if n_deaf:
+            msg = (
+                f"{n_deaf} of n_mels={self.n_mels} bands between f_min={self.f_min} and "
+                f"f_max={f_max} Hz hold no frequency of frames of {self.frame_length_} samples; "
+                "use fewer bands, a wider range or longer frames."
             )
             raise ValueError(msg)
 
@@ -553,7 +567,7 @@ class FDMFCC(BaseExtractor):
         -------
         decibels : torch.Tensor of shape (n_clips, n_mels, n_frames)
         """
-        cepstra = unfuse(self.raw_planes(X), torch.from_numpy(self.scale_[..., 0]) ** -2)
+        cepstra = unfuse(self.raw_planes(X), torch.from_numpy(self.scale_[..., 0] ** -2))
         return dct_matrix(self.n_mfcc, self.n_mels).to(cepstra).mT @ cepstra
 
     def _check_mel_bank(self):

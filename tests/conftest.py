@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sklearn_ddfad import FDMFCC
+from sklearn_ddfad.datasets import load_audio_folder, make_audio_classification
+
 
 @pytest.fixture(scope="session")
 def ddfad_data():
@@ -13,3 +16,28 @@ def ddfad_data():
     if not folder:
         pytest.skip("DDFAD_DATA does not name a folder of real recordings")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def fsdd(ddfad_data):
+    """The spoken digits, all 3000 recordings."""
+    return load_audio_folder(ddfad_data / "fsdd")
+
+
+@pytest.fixture(scope="session")
+def fsdd_clips(fsdd):
+    """Two hundred spoken digits, of all classes and speakers."""
+    return fsdd.data[::15]
+
+
+@pytest.fixture(scope="session")
+def invented_clips():
+    """Thirty clips of invented words, for what needs no recordings."""
+    return make_audio_classification(30, n_classes=3, random_state=0)[0]
+
+
+@pytest.fixture(scope="session")
+def heard(invented_clips):
+    """A fitted extractor, and the features of the invented words; neither is to be changed."""
+    extractor = FDMFCC(duration=0.3)
+    return extractor, extractor.fit_transform(invented_clips)

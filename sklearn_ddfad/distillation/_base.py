@@ -57,6 +57,7 @@ class BaseDistiller(BaseReducer):
         generator = torch.Generator().manual_seed(draw_seed(rng))
         descent = Descent(clips, self.learning_rate, self.device_)
         self._descend(descent, small_codes, selection, generator)
+        assert selection.best is not None  # the last iterate is always looked at
         clips, self.learning_rate_ = selection.best
         return clips, small_codes
 

@@ -1,12 +1,22 @@
 """The ConvNet of the dataset-distillation papers: blocks of convolution, norm, activation, pool."""
 
+from functools import partial
+from math import prod
+
 import torch
 from torch import nn
 
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
 
 _ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "sigmoid": nn.Sigmoid}
-_GROUPS = {"layer": 1, "group": 4}
+_POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d, "none": nn.Identity}
+_NORMALIZATIONS = {
+    "instance": InstanceNorm,
+    "batch": nn.BatchNorm2d,
+    "layer": partial(nn.GroupNorm, 1),
+    "group": partial(nn.GroupNorm, 4),
+    "none": nn.Identity,
+}
 
 
 class ConvNet(nn.Module):
@@ -28,7 +38,8 @@ class ConvNet(nn.Module):
         Channels of each block; 128 in the papers.
     normalization : {"instance", "batch", "layer", "group", "none"}, default="instance"
         ``"instance"`` normalises each channel of each clip over its own image (group
-        normalisation with one channel in a group); ``"group"`` takes four groups.
+        normalisation with one channel in a group), unless pooling has left no more than two
+        points of it, which would come out alike for all clips; ``"group"`` takes four groups.
     pooling : {"avg", "max", "none"}, default="avg"
         2 x 2 pooling at the end of each block.
     activation : {"relu", "leaky_relu", "sigmoid"}, default="relu"
@@ -65,8 +76,8 @@ class ConvNet(nn.Module):
         for channels in [n_planes] + [width] * (depth - 1):
             blocks += [
                 Conv2d(channels, width, kernel_size=3, padding=1),
-                _normalization(normalization, width),
-                _ACTIVATIONS[activation](),
+                _normalization(normalization, width, image),
+                _named("activation", activation, _ACTIVATIONS)(),
                 _pooling(pooling, image),
             ]
             if pooling != "none":
@@ -84,20 +95,23 @@ class ConvNet(nn.Module):
         return self.classifier(self.embed(X))
 
 
-def _normalization(name, width):
-    """Return the normalisation layer called `name` for `width` channels."""
-    if name == "none":
+def _normalization(name, width, image):
+    """Return the normalisation layer called `name` for `width` channels of a size."""
+    layer = _named("normalization", name, _NORMALIZATIONS)
+    if name == "instance" and prod(image) <= 2:
         return nn.Identity()
-    if name == "instance":
-        return InstanceNorm(width)
-    if name == "batch":
-        return nn.BatchNorm2d(width)
-    return nn.GroupNorm(_GROUPS[name], width)
+    return layer(width)
 
 
 def _pooling(name, image):
     """Return 2 x 2 pooling that leaves an axis of length one alone."""
-    if name == "none":
-        return nn.Identity()
     window = tuple(min(size, 2) for size in image)
-    return {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}[name](window)
+    return _named("pooling", name, _POOLINGS)(window)
+
+
+def _named(parameter, name, choices):
+    """Return the choice called `name`, or say what there is."""
+    if name not in choices:
+        msg = f"{parameter}={name!r} is unknown; use one of {sorted(choices)}."
+        raise ValueError(msg)
+    return choices[name]

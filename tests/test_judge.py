@@ -1,0 +1,151 @@
+"""The judge (network_classifier), DistilledClassifier and evaluate."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone, is_classifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.naive_bayes import GaussianNB
+
+from sklearn_ddfad import (
+    Augmentation,
+    ConvNet,
+    DistilledClassifier,
+    RandomSelector,
+    evaluate,
+    network_classifier,
+)
+
+
+@pytest.fixture
+def images():
+    """Feature images of three classes, told apart by which rows are loud."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    X = rng.normal(size=(60, 2, 6, 7)).astype(np.float32)
+    X[np.arange(60), 0, 2 * y] += 3
+    return X, y
+
+
+def quick(**changes):
+    return network_classifier(**{"n_steps": 40, "random_state": 0, **changes})
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], [5, 6, 9], [0.0, 0.5, 1.0]])
+def test_labels_of_any_type(images, names):
+    X, y = images
+    labels = np.array(names)[y] if names != [0.0, 0.5, 1.0] else np.array(names)[y].astype(str)
+    judge = quick().fit(X, labels)
+    assert judge.predict(X).dtype == labels.dtype
+    assert judge.score(X, labels) > 0.9
+    np.testing.assert_array_equal(judge.classes_, np.unique(labels))
+    probabilities = judge.predict_proba(X)
+    assert probabilities.shape == (60, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_same_seed_same_network_and_global_state_untouched(images):
+    X, y = images
+    before = torch.get_rng_state()
+    first, second, other = (
+        quick(random_state=seed).fit(X, y).predict_proba(X) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 1e-4
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_is_a_citizen_of_scikit_learn(images):
+    X, y = images
+    judge = quick(network=ConvNet)
+    assert is_classifier(judge)
+    again = pickle.loads(pickle.dumps(clone(judge).fit(X, y)))
+    np.testing.assert_array_equal(again.predict(X), clone(judge).fit(X, y).predict(X))
+    assert cross_val_score(judge, X, y, cv=2).mean() > 0.8
+    assert clone(judge.set_params(lr=0.1)).lr == 0.1
+
+
+def test_rows_get_an_mlp_and_no_augmentation(images):
+    X, y = images
+    judge = quick().fit(X.reshape(60, -1), y)
+    assert type(judge.module_).__name__ == "MLP"
+    assert judge.score(X.reshape(60, -1), y) > 0.9
+
+
+@pytest.mark.parametrize(("n_clips", "steps"), [(60, 40), (10, 40), (900, 20 * 18)])
+def test_small_and_large_sets_are_trained_to_the_end(n_clips, steps):
+    """At least n_steps steps and at least 20 epochs; the step size ends at zero."""
+    X = np.zeros((n_clips, 1, 2, 2), np.float32)
+    judge = quick(network=lambda shape, n: ConvNet(shape, n, width=4, depth=1))
+    judge.fit(X, np.arange(n_clips) % 2)
+    assert judge.step_ == judge.n_steps_ == steps
+    assert judge.optimizer_.param_groups[0]["lr"] == pytest.approx(0, abs=1e-6)
+
+
+def test_training_batches_are_augmented_and_others_are_not(images):
+    X, y = images
+    seen = []
+
+    class Spy(Augmentation):
+        def __call__(self, X, draw):
+            seen.append(len(X))
+            return super().__call__(X, draw)
+
+    judge = quick(augmentation=Spy()).fit(X, y)
+    assert sum(seen) == 20 * 60
+    judge.predict(X)
+    assert sum(seen) == 20 * 60
+
+
+def test_silence_is_learned_without_nan():
+    X = np.zeros((10, 1, 4, 4), np.float32)
+    assert np.isfinite(quick().fit(X, np.arange(10) % 2).predict_proba(X)).all()
+
+
+# -- DistilledClassifier ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [RandomForestClassifier(random_state=0), quick(), None],
+    ids=["forest", "net", "own"],
+)
+def test_any_classifier_is_trained_on_the_small_set(images, estimator):
+    X, y = images
+    X = X.reshape(60, -1)
+    selector = RandomSelector(3, estimator=LogisticRegression(), random_state=0)
+    labels = np.array(["x", "y", "z"])[y]
+    classifier = DistilledClassifier(selector, estimator).fit(X, labels)
+    assert classifier.distiller_.distilled_.n_clips == 9
+    assert classifier.score(X, labels) > 0.5
+    assert set(classifier.predict(X)) <= {"x", "y", "z"}
+    assert classifier.predict_proba(X).shape == (60, 3)
+    assert not hasattr(selector, "distilled_")
+
+
+# -- evaluate --------------------------------------------------------------------------------
+
+
+def test_each_repeat_is_a_fresh_judge_and_seeds_are_kept(images):
+    X, y = images
+    judge = quick(n_steps=5, batch_size=20, lr=0.01)
+    first, second = (
+        evaluate(X[:9], y[:9], X, y, estimator=judge, n_repeats=3, random_state=1) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first["test_score"], second["test_score"])
+    assert len(set(first["test_score"])) > 1
+    assert first["mean"] == pytest.approx(first["test_score"].mean())
+    assert first["n_clips"] == 9
+    assert first["n_stored"] == X[:9].size
+    assert not hasattr(judge, "module_")
+
+
+def test_more_clips_never_hurt_a_consistent_judge(images):
+    X, y = images
+    X = X.reshape(60, -1)
+    few, many = (evaluate(X[:n], y[:n], X, y, estimator=GaussianNB())["mean"] for n in (6, 60))
+    assert few < many
