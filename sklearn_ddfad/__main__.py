@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from sklearn_ddfad._version import __version__
 
+_MADE_ELSEWHERE = ("fsdd", "demo")  # sources that are no folder of the user
 _SHOWN = 10  # classes in the picture
 _TEST_SIZE = 0.2
 _SPLIT_SEED = 0  # not the user's: whatever the seed, the same recordings are kept for testing
@@ -26,9 +27,8 @@ _SPLIT_SEED = 0  # not the user's: whatever the seed, the same recordings are ke
 _RECIPE = """\
 All are judged by the same recipe: networks trained from scratch by network_classifier().
 ± is the standard deviation over the judges; seconds to judge are those of all together."""
-_READING = (
-    "Random selection chooses other clips for each judge; seconds to make are those of one set."
-)
+_READING = """\
+Random selection chooses other clips for each judge; seconds to make are those of one set."""
 
 
 def main(argv=None):
@@ -64,9 +64,10 @@ def _plain_warnings():
     shown = set()
 
     def show(message, category, *_, **__):
-        if str(message) not in shown:
-            tqdm.write(f"ddfad: warning: {message}", file=sys.stderr)
-        shown.add(str(message))
+        line = " ".join(str(message).split())
+        if line not in shown:
+            tqdm.write(f"ddfad: warning: {line}", file=sys.stderr)
+        shown.add(line)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
@@ -82,7 +83,7 @@ def _plain_warnings():
 def distill(options):
     """Distil recordings, judge the result and write it down."""
     from sklearn_ddfad import FDMFCC
-    from sklearn_ddfad._report import peak_memory, table
+    from sklearn_ddfad._report import table
     from sklearn_ddfad._validation import resolve_device
     from sklearn_ddfad.distilled_set import DistilledSet, replaced_folder
 
@@ -103,8 +104,10 @@ def distill(options):
         if options.whole:
             everything = [whole] * options.repeats
             rows.append(_judged("whole training set", everything, test, options, 0.0))
-        report = _report(options, recordings, distilled, rows, peak_memory())
-        _write(draft, report, distilled, whole, recordings)
+        _write_set(draft, distilled, whole, recordings)
+        report = _report(options, recordings, distilled, rows)
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        (draft / "report.json").write_text(f"{text}\n", encoding="utf-8")
     print(f"\n{table(rows)}\n{_RECIPE}\n{_READING}")
     print(f"Learned step size α = {distilled.learning_rate:.3g}. {_memory_used(report)}")
     print(f"Wrote {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
@@ -132,7 +135,7 @@ def evaluate(options):
 def _destination(options):
     """Return where to write to, which is not where the recordings are."""
     out, source = options.out.resolve(), Path(options.source).resolve()
-    if out in (source, *source.parents) and source.is_dir():
+    if options.source not in _MADE_ELSEWHERE and out in (source, *source.parents):
         msg = f"--out {options.out} holds the recordings themselves; give a new folder."
         raise ValueError(msg)
     return out
@@ -400,9 +403,9 @@ def _given(options, *names):
 # ------------------------------------------------------------------------------------------
 
 
-def _report(options, recordings, distilled, rows, peak_memory_gb):
+def _report(options, recordings, distilled, rows):
     """Return what ``report.json`` holds."""
-    from sklearn_ddfad._report import machine, versions
+    from sklearn_ddfad._report import machine, peak_memory, versions
     from sklearn_ddfad._validation import resolve_device
 
     return {
@@ -419,20 +422,18 @@ def _report(options, recordings, distilled, rows, peak_memory_gb):
         "judge": _given(options, "n_steps"),
         "learning_rate": distilled.learning_rate,
         "table": rows,
-        "peak_memory_gb": peak_memory_gb,
+        "peak_memory_gb": peak_memory(),
         "versions": versions(),
         "machine": machine(resolve_device(options.device)),
     }
 
 
-def _write(folder, report, distilled, whole, recordings):
-    """Fill a new folder: the set as numbers, as sound and as a picture, and the report."""
+def _write_set(folder, distilled, whole, recordings):
+    """Fill a new folder with the set as numbers, as sound and as a picture."""
     from sklearn_ddfad._report import picture
 
     distilled.save(folder / "distilled.safetensors")
     distilled._write_audio_folder(folder, device=distilled.extractor.device)
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
     seconds = distilled.extractor.n_samples_ / distilled.extractor.sample_rate_
     columns = _columns(folder, distilled, whole, recordings)
     picture(columns, seconds).savefig(folder / "picture.png")

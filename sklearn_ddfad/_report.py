@@ -105,8 +105,8 @@ def picture(columns, seconds):
         panes[0].set_title(title, fontsize=13, parse_math=False)
         for pane, image in zip(panes, column.images, strict=True):
             drawn = _draw_image(pane, image, largest)
-        for pane, *sound in zip((recorded, distilled), column.waveforms, _INKS, strict=True):
-            _draw_waveform(pane, *sound, seconds)
+        for pane, waveform, ink in zip((recorded, distilled), column.waveforms, _INKS, strict=True):
+            _draw_waveform(pane, waveform, ink, seconds)
     for pane, label in zip(axes[:, 0], _ROWS, strict=True):
         pane.set_ylabel(label, fontsize=11)
     _label_time(axes[-1, 0], seconds)

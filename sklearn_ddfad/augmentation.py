@@ -114,6 +114,9 @@ def resolve_augmentation(augmentation, input_shape):
         return NoAugmentation()
     if augmentation == "auto":
         return Augmentation()
+    if isinstance(augmentation, Augmentation) and len(input_shape) != 3:
+        msg = f"{augmentation} is for feature images, the clips are of shape {input_shape}; use None."
+        raise ValueError(msg)
     if hasattr(augmentation, "draw") and callable(augmentation):
         return augmentation
     msg = f"augmentation={augmentation!r} must be 'auto', None or an Augmentation."

@@ -155,9 +155,9 @@ class BaseReducer(
             raise ValueError(msg)
         counts = np.bincount(codes)
         if counts.min() < self.cpc:
-            label = self.classes_[counts.argmin()]
+            rarest = self.classes_[counts.argmin()]
             msg = (
-                f"class {label!r} has {counts.min()} clips, fewer than cpc={self.cpc}: some "
+                f"class {rarest} has {counts.min()} clips, fewer than cpc={self.cpc}: some "
                 "of them are taken more than once."
             )
             warnings.warn(msg, UserWarning, stacklevel=3)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -90,7 +91,7 @@ class DistilledSet:
                 f"{self.X.shape[1:]}; give the extractor that they were distilled behind."
             )
             raise ValueError(msg)
-        return replace(self, extractor=extractor)
+        return replace(self, extractor=deepcopy(extractor))  # a later refit is not ours
 
     # -- one file ------------------------------------------------------------------------
 

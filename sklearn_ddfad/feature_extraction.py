@@ -375,7 +375,7 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         record = {
             "class": type(self).__name__,
-            "parameters": self.get_params(),
+            "parameters": self.get_params() | {"device": "auto"},  # elsewhere there are others
             "sample_rate": self.sample_rate_,
             "n_samples": self.n_samples_,
         }

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ddfad import FDMFCC
-from sklearn_ddfad.datasets._files import resample, write_audio
+from sklearn_ddfad.datasets._files import MAX_AMPLITUDE, resample, write_audio
 from sklearn_ddfad.feature_extraction import (
     db_to_power,
     dct_matrix,

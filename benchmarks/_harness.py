@@ -1,0 +1,89 @@
+"""What every benchmark needs: fresh processes, the machine's name, results that can be resumed."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine(threads=None):
+    """Describe what the figures were measured on."""
+    cuda = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads or torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def folder():
+    """Return where results of this kind of machine are kept."""
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    place = RESULTS / kind
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+class Results:
+    """A JSON file of measured rows that grows: what is there already is not measured again."""
+
+    def __init__(self, name):
+        self.path = folder() / f"{name}.json"
+        self.content = {"machine": machine(), "rows": []}
+        if self.path.is_file():
+            self.content = json.loads(self.path.read_text())
+
+    @property
+    def rows(self):
+        return self.content["rows"]
+
+    def find(self, **key):
+        """Return the row with these values, or None."""
+        return next((r for r in self.rows if all(r.get(k) == v for k, v in key.items())), None)
+
+    def measure(self, function, **key):
+        """Return the row of `key`, measured by ``function(**key)`` unless it is there already."""
+        row = self.find(**key)
+        if row is None:
+            row = {**key, **function(**key)}
+            self.rows.append(row)
+            self.save()
+        print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
+        return row
+
+    def save(self, **summary):
+        """Write the file, with a summary if there is one."""
+        self.content.update(summary)
+        draft = self.path.with_suffix(".part")
+        draft.write_text(json.dumps(self.content, indent=1) + "\n")
+        draft.replace(self.path)
+
+
+def in_fresh_process(script, **options):
+    """Run ``script --one '{...}'`` in a process of its own; return what it prints, as JSON."""
+    command = [sys.executable, str(script), "--one", json.dumps(options)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_memory():
+    """Return the largest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
