@@ -66,7 +66,11 @@ class Results:
             row = {**key, **function(**key)}
             self.rows.append(row)
             self.save()
-        print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
+        print(
+            "  ".join(
+                f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()
+            )
+        )
         return row
 
     def save(self, **summary):

@@ -99,8 +99,8 @@ sounds = {
 
 
 # %%
-# Press play. A page of documentation has no speakers of its own, so a few lines of HTML lend it
-# some; every sound is brought to the same peak.
+# Press play, in the documentation or in a notebook: a few lines of HTML make a player of each sound.
+# All are brought to the same peak.
 
 
 class Players:
@@ -131,8 +131,9 @@ Players(sounds, distilled.y, extractor.sample_rate_)
 # Side by side
 # ------------
 #
-# Waveforms, and under each its spectrogram over 60 dB. A clip is judged by what a network learns
-# from it, so nothing asks it to be smooth, or to sound like a voice.
+# Waveforms, and under each its spectrogram over 60 dB. The extractor hears the middle of a recording,
+# so this is what is drawn. A distilled clip is judged by what a network learns from it: nothing asks
+# it to be smooth, or to sound like a voice.
 
 
 def spectrogram(waveform):
@@ -141,6 +142,7 @@ def spectrogram(waveform):
     return power_to_db(power(spectrum), top_db=60)[0].numpy()
 
 
+duration = extractor.n_samples_ / extractor.sample_rate_
 figure, grid = plt.subplots(
     2 * len(distilled.y),
     len(sounds),
@@ -154,10 +156,13 @@ for column, (name, waveforms) in zip(grid.T, sounds.items(), strict=True):
     for i, waveform in enumerate(waveforms):
         above, below = column[2 * i : 2 * i + 2]
         seconds = len(waveform) / extractor.sample_rate_
-        above.plot(np.linspace(0, seconds, len(waveform)), waveform, linewidth=0.4)
-        above.set_yticks([])
-        extent = (0, seconds, 0, extractor.sample_rate_ / 2000)
+        start = (duration - seconds) / 2
+        times = start + np.arange(len(waveform)) / extractor.sample_rate_
+        above.plot(times, waveform, linewidth=0.4)
+        above.set(xlim=(0, duration), yticks=[])
+        extent = (start, start + seconds, 0, extractor.sample_rate_ / 2000)
         below.imshow(spectrogram(waveform), origin="lower", aspect="auto", extent=extent)
+        below.set_xlim(0, duration)
 for i, label in enumerate(distilled.y):
     grid[2 * i, 0].set_ylabel(f"class {label}")
     grid[2 * i + 1, 0].set_ylabel("kHz")

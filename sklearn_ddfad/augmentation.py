@@ -36,11 +36,11 @@ class Augmentation:
     ----------
     time_shift : float in [0, 1], default=0.1
         Largest shift, in either direction, as a fraction of the frames.
-    time_mask : float in [0, 1], default=0.0
+    time_mask : float in [0, 1], default=0.2
         Longest masked stretch, as a fraction of the frames.
-    frequency_mask : float in [0, 1], default=0.0
+    frequency_mask : float in [0, 1], default=0.2
         Widest masked band, as a fraction of the coefficients.
-    gain : float >= 0, default=0.0
+    gain : float >= 0, default=0.1
         Standard deviation of what is added to the first coefficient of the first plane: there
         a gain in dB is an offset, in standardised units.
 
@@ -54,7 +54,7 @@ class Augmentation:
     torch.Size([1, 1, 2, 5])
     """
 
-    def __init__(self, *, time_shift=0.1, time_mask=0.0, frequency_mask=0.0, gain=0.0):
+    def __init__(self, *, time_shift=0.1, time_mask=0.2, frequency_mask=0.2, gain=0.1):
         check_scalar(time_shift, "time_shift", Real, min_val=0, max_val=1)
         check_scalar(time_mask, "time_mask", Real, min_val=0, max_val=1)
         check_scalar(frequency_mask, "frequency_mask", Real, min_val=0, max_val=1)
@@ -115,7 +115,9 @@ def resolve_augmentation(augmentation, input_shape):
     if augmentation == "auto":
         return Augmentation()
     if isinstance(augmentation, Augmentation) and len(input_shape) != 3:
-        msg = f"{augmentation} is for feature images, the clips are of shape {input_shape}; use None."
+        msg = (
+            f"{augmentation} is for feature images, the clips are of shape {input_shape}; use None."
+        )
         raise ValueError(msg)
     if hasattr(augmentation, "draw") and callable(augmentation):
         return augmentation

@@ -195,7 +195,9 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         self : object
             The fitted extractor.
         """
-        self._learn(self._listen(X, reset=True))
+        clips = self._listen(X, reset=True)
+        self._learn_geometry(clips)
+        self._learn_scale(clips)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -210,7 +212,7 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         clips = self._listen(X, reset=True)
         self._learn_geometry(clips)
         planes = np.empty((len(clips), *self.planes_shape_), dtype=np.float32)
-        self._learn(clips, keep=planes)
+        self._learn_scale(clips, keep=planes)
         planes -= self.mean_
         planes /= self.scale_
         return self._lay_out(planes)
@@ -398,9 +400,8 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
             with torch.no_grad():
                 yield rows, self._planes(waveforms)
 
-    def _learn(self, clips, keep=None):
+    def _learn_scale(self, clips, keep=None):
         """Learn mean and scale per coefficient in one pass; copy the raw planes to `keep`."""
-        self._learn_geometry(clips)
         n, total, squares = 0, np.zeros(()), np.zeros(())
         for rows, batch in self._batches(clips):
             n += batch.shape[0] * batch.shape[-1]

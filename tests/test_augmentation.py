@@ -13,12 +13,13 @@ from sklearn_ddfad.augmentation import (
 )
 
 SHAPE = (40, 3, 8, 21)
+NOTHING = {"time_shift": 0, "time_mask": 0, "frequency_mask": 0, "gain": 0}
 EVERYTHING = Augmentation(time_shift=0.3, time_mask=0.3, frequency_mask=0.4, gain=0.5)
 EACH = [
-    Augmentation(time_shift=0.3),
-    Augmentation(time_shift=0, time_mask=0.5),
-    Augmentation(time_shift=0, frequency_mask=0.5),
-    Augmentation(time_shift=0, gain=1.0),
+    Augmentation(**NOTHING | {"time_shift": 0.3}),
+    Augmentation(**NOTHING | {"time_mask": 0.5}),
+    Augmentation(**NOTHING | {"frequency_mask": 0.5}),
+    Augmentation(**NOTHING | {"gain": 1.0}),
     EVERYTHING,
 ]
 
@@ -152,7 +153,7 @@ def test_no_shift_is_the_identity():
 
 
 def test_nothing_asked_for_is_the_identity():
-    nothing = Augmentation(time_shift=0)
+    nothing = Augmentation(**NOTHING)
     assert torch.equal(nothing(features(), nothing.draw(SHAPE, generator())), features())
     assert nothing.draw(SHAPE, generator()).time_mask.all()
 
@@ -164,13 +165,15 @@ def test_masks_put_the_mean_in_place_of_what_they_take():
         time_mask=torch.tensor([[1.0, 1.0, 0.0]]),
         frequency_mask=torch.tensor([[1.0, 0.0]]),
     )
-    masked = Augmentation(time_mask=0.5, frequency_mask=0.5)(torch.ones(1, 3, 2, 3), draw)
+    masked = Augmentation(time_shift=0, time_mask=0.5, frequency_mask=0.5, gain=0)(
+        torch.ones(1, 3, 2, 3), draw
+    )
     for plane in masked[0]:
         assert plane.tolist() == [[1, 1, 0], [0, 0, 0]]
 
 
 def test_gain_moves_the_first_coefficient_of_the_first_plane_only():
-    augmentation = Augmentation(time_shift=0, gain=2.0)
+    augmentation = Augmentation(**NOTHING | {"gain": 2.0})
     draw = augmentation.draw(SHAPE, generator())
     change = augmentation(features(), draw) - features()
     assert draw.gain.std() > 1
@@ -222,8 +225,9 @@ def test_fractions_out_of_range_are_refused(parameters, words):
 
 
 def test_it_shows_its_parameters():
-    text = "Augmentation(time_shift=0.2, time_mask=0.0, frequency_mask=0.0, gain=0.0)"
-    assert repr(Augmentation(time_shift=0.2)) == text
+    augmentation = Augmentation(time_shift=0.2, time_mask=0.5, frequency_mask=0.0, gain=1.0)
+    text = "Augmentation(time_shift=0.2, time_mask=0.5, frequency_mask=0.0, gain=1.0)"
+    assert repr(augmentation) == text
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
