@@ -16,7 +16,7 @@ import torch
 from _harness import Results, in_fresh_process, peak_memory
 
 SHAPE, CLASSES = (3, 16, 54), 10
-PRESETS = {
+PRESETS: dict = {
     "smoke": {"steps": (5, 10), "cpc": (1,), "width": (8,)},
     "cpu": {"steps": (5, 10, 20, 40, 80), "cpc": (1, 10, 50), "width": (32, 128)},
     "gpu": {"steps": (5, 10, 20, 40, 80), "cpc": (1, 10, 50), "width": (32, 128)},

@@ -132,7 +132,7 @@ def test_any_classifier_is_trained_on_the_small_set(images, estimator):
 
 def test_each_repeat_is_a_fresh_judge_and_seeds_are_kept(images):
     X, y = images
-    judge = quick(n_steps=5, batch_size=20, lr=0.003)
+    judge = quick(n_steps=5, batch_size=20, lr=0.03)
     first, second = (
         evaluate(X[:9], y[:9], X, y, estimator=judge, n_repeats=3, random_state=1) for _ in range(2)
     )
