@@ -99,8 +99,8 @@ sounds = {
 
 
 # %%
-# Press play, in the documentation or in a notebook: a few lines of HTML make a player of each sound.
-# All are brought to the same peak.
+# Press play, in the documentation or in a notebook: a few lines of HTML make a player of each
+# sound. All are brought to the same peak.
 
 
 class Players:
@@ -131,8 +131,8 @@ Players(sounds, distilled.y, extractor.sample_rate_)
 # Side by side
 # ------------
 #
-# Waveforms, and under each its spectrogram over 60 dB. The extractor hears the middle of a recording,
-# so this is what is drawn. A distilled clip is judged by what a network learns from it: nothing asks
+# Waveforms, and under each its spectrogram over 60 dB. Of a long recording the middle is heard, so
+# this is what is drawn. A distilled clip is judged by what a network learns from it: nothing asks
 # it to be smooth, or to sound like a voice.
 
 
