@@ -53,7 +53,7 @@ def resolve_device(device):
     return resolved
 
 
-def _from_torch(X):
+def from_torch(X):
     """Return a tensor as an array, and anything else as it is."""
     return X.detach().cpu().numpy() if torch.is_tensor(X) else X
 
@@ -71,7 +71,7 @@ def check_clips(estimator, X, *, mono=False, reset=True):
     if isinstance(X, (str, PathLike)):
         msg = f"expected a list of recordings, got one path: {str(X)!r}; wrap it in a list."
         raise ValueError(msg)
-    X = _from_torch(X)
+    X = from_torch(X)
     if not hasattr(X, "ndim") and hasattr(X, "__array__"):
         X = np.asarray(X)
     if hasattr(X, "toarray") or getattr(X, "ndim", 1) == 2:
@@ -111,7 +111,7 @@ def _check_list(items, mono):
 def _check_clip(clip, index):
     """Return one recording as a 1-D float32 array in the units it came in, PCM scaled."""
     try:
-        clip = np.asarray(_from_torch(clip))
+        clip = np.asarray(from_torch(clip))
         pcm = _PCM.get(clip.dtype.name)
         if np.iscomplexobj(clip):
             msg = f"clip {index} is complex; Complex data not supported: pass real samples."
@@ -202,7 +202,7 @@ class _Files(Clips):
 
 def check_features(estimator, X, *, reset=True):
     """Return features as a float32 array of shape ``(n_clips, ...)``, at least 2-D, all finite."""
-    X = _from_torch(X)
+    X = from_torch(X)
     return validate_data(
         estimator, X, reset=reset, dtype=np.float32, allow_nd=True, ensure_min_samples=1
     )

@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from sklearn_ddfad._training import draw_seed, network_classifier
+from sklearn_ddfad._validation import from_torch
 
 
 def evaluate(X, y, X_test, y_test, *, estimator=None, n_repeats=5, random_state=0):
@@ -44,6 +45,7 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, n_repeats=5, random_state=
     >>> result["mean"], result["std"], result["n_stored"]
     (0.9, 0.0, 10)
     """
+    X, X_test = from_torch(X), from_torch(X_test)
     rng = check_random_state(random_state)
     judge = network_classifier() if estimator is None else estimator
     scores, seconds = np.empty(n_repeats), np.empty(n_repeats)

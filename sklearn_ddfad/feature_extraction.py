@@ -242,12 +242,12 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array or tensor of shape (n_clips, *feature_shape_)
+        X : array or tensor of shape (n_clips, ...)
             Standardised features.
 
         Returns
         -------
-        waveforms : ndarray of float32, shape (n_clips, n_samples_)
+        waveforms : ndarray of float32, shape (n_clips, n_samples)
             What ``GriffinLimInverter(self).transform(X)`` returns.
         """
         from sklearn_ddfad.reconstruction import GriffinLimInverter
@@ -561,7 +561,7 @@ class FDMFCC(BaseExtractor):
 
         Parameters
         ----------
-        X : array or tensor of shape (n_clips, *feature_shape_)
+        X : array or tensor of shape (n_clips, ...)
             Standardised features.
 
         Returns

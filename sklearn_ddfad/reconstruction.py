@@ -386,7 +386,7 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array or tensor of shape (n_clips, *feature_shape_)
+        X : array or tensor of shape (n_clips, ...)
             Standardised features, as the extractor gives them.
 
         Returns
