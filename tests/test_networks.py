@@ -304,7 +304,7 @@ def test_a_convnet_of_fast_layers_is_the_convnet_of_torch():
     reference = copy.deepcopy(network)
     for name, module in list(reference.features.named_children()):
         if isinstance(module, Conv2d):
-            twin = nn.Conv2d(module.in_channels, 4, 3, padding=1).double()
+            twin = nn.Conv2d(module.in_channels, 4, 3, padding=1, bias=False).double()
         elif isinstance(module, InstanceNorm):
             twin = nn.GroupNorm(4, 4).double()
         else:
@@ -315,3 +315,16 @@ def test_a_convnet_of_fast_layers_is_the_convnet_of_torch():
     x = seeded(3, 3, 9, 13).requires_grad_()
     for ours, theirs in zip(derivatives(network, x), derivatives(reference, x), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-8, rtol=1e-6)
+
+
+def test_a_bias_before_instance_normalisation_changes_nothing():
+    """Which is why the ConvNet has none there; elsewhere it has."""
+    network = built(ConvNet, (3, 8, 8), 4, width=4).double()
+    x = seeded(2, 3, 8, 8)
+    expected = network(x)
+    conv = network.features[0]
+    assert conv.bias is None
+    conv.bias = nn.Parameter(seeded(4))
+    torch.testing.assert_close(network(x), expected, atol=1e-10, rtol=0)
+    plain = built(ConvNet, (3, 8, 8), 4, width=4, normalization="group")
+    assert plain.features[0].bias is not None

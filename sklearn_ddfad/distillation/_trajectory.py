@@ -152,7 +152,8 @@ class _Step:
         if labels.is_floating_point():
             inputs.append(labels.requires_grad_(create_graph))
             labels = labels.softmax(dim=1)
-        augmented = self._augmentation(clips, self._draw)
+        # A view, since layers can tell of anything but a leaf whether its gradient is wanted.
+        augmented = self._augmentation(clips.view_as(clips), self._draw)
         gradient = self.network.loss_gradient(
             inputs[0], augmented, labels, create_graph=create_graph
         )

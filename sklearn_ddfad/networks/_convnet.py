@@ -26,6 +26,9 @@ class ConvNet(nn.Module):
     Conv-ReLU-AvgPooling blocks" (section 4.1.1). Pooling halves each axis and stops at an axis
     of length one, so that feature images of any size, odd ones too, can be read.
 
+    A convolution that instance normalisation follows has no bias: whatever it were, the mean that
+    is subtracted would take it away.
+
     Parameters
     ----------
     input_shape : tuple of 3 int
@@ -74,9 +77,10 @@ class ConvNet(nn.Module):
         n_planes, *image = input_shape
         blocks: list[nn.Module] = []
         for channels in [n_planes] + [width] * (depth - 1):
+            norm = _normalization(normalization, width, image)
             blocks += [
-                Conv2d(channels, width, kernel_size=3, padding=1),
-                _normalization(normalization, width, image),
+                Conv2d(channels, width, 3, padding=1, bias=not isinstance(norm, InstanceNorm)),
+                norm,
                 _named("activation", activation, _ACTIVATIONS)(),
                 _pooling(pooling, image),
             ]

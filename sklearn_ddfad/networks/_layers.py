@@ -13,57 +13,77 @@ from torch.autograd.function import once_differentiable
 
 
 class Conv2d(nn.Conv2d):
-    """Two-dimensional convolution, as ``torch.nn.Conv2d`` with stride 1 and one group."""
+    """Two-dimensional convolution, as ``torch.nn.Conv2d`` with one group and no dilation."""
 
     def forward(self, x):
-        return _Convolve.apply(x, self.weight, self.padding) + _per_channel(self.bias)
+        y = _Convolve.apply(x, self.weight, self.stride, self.padding)
+        return y if self.bias is None else y + _per_channel(self.bias)
 
 
 class _Convolve(Function):
     """``y = x * W``."""
 
     @staticmethod
-    def forward(ctx, x, weight, padding):
+    def forward(ctx, x, weight, stride, padding):
         ctx.save_for_backward(x, weight)
-        ctx.padding = padding
-        return torch.conv2d(x, weight, padding=padding)
+        ctx.geometry = stride, padding
+        return torch.conv2d(x, weight, None, stride, padding)
 
     @staticmethod
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
-        return *_ConvolveBackward.apply(dy, x, weight, ctx.padding, ctx.needs_input_grad[0]), None
+        dx, dw = _ConvolveBackward.apply(dy, x, weight, ctx.geometry, _input_is_asked_for(ctx))
+        return dx, dw, None, None
 
 
 class _ConvolveBackward(Function):
     """``(dx, dW)``, linear in ``dy`` and in ``W`` or ``x``: its derivatives are convolutions."""
 
     @staticmethod
-    def forward(ctx, dy, x, weight, padding, needs_dx):
+    def forward(ctx, dy, x, weight, geometry, needs_dx):
         ctx.save_for_backward(dy, x, weight)
-        ctx.padding = padding
+        ctx.geometry = geometry
         ctx.set_materialize_grads(False)
-        return _convolution_backward(dy, x, weight, padding, needs_dx)
+        return _convolution_backward(dy, x, weight, geometry, needs_dx)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, u, v):
         dy, x, weight = ctx.saved_tensors
         v = torch.zeros_like(weight) if v is None else v
-        grad_dy = torch.conv2d(x, v, padding=ctx.padding)
-        if u is None:
-            grad_x, _ = _convolution_backward(dy, x, v, ctx.padding, True, needs_dw=False)
-            return grad_dy, grad_x, None, None, None
-        grad_dy += torch.conv2d(u, weight, padding=ctx.padding)
+        grad_dy = torch.conv2d(x, v, None, *ctx.geometry)
         # <u, dx(dy, W)> + <v, dW(dy, x)>: by x it is dx(dy, v), by W it is dW(dy, u).
-        return grad_dy, *_convolution_backward(dy, u, v, ctx.padding, True), None, None
+        if u is None:
+            grad_x, grad_w = _convolution_backward(dy, x, v, ctx.geometry, needs_dw=False)
+        else:
+            grad_dy += torch.conv2d(u, weight, None, *ctx.geometry)
+            grad_x, grad_w = _convolution_backward(dy, u, v, ctx.geometry)
+        return grad_dy, grad_x, grad_w, None, None
 
 
-def _convolution_backward(dy, x, weight, padding, needs_dx, needs_dw=True):
+def _convolution_backward(dy, x, weight, geometry, needs_dx=True, needs_dw=True):
+    """Return the derivatives of a convolution by its input and its weight, or None."""
+    stride, padding = geometry
     mask = (needs_dx, needs_dw, False)
     dx, dw, _ = torch.ops.aten.convolution_backward(
-        dy, x, weight, None, (1, 1), padding, (1, 1), False, (0, 0), 1, mask
+        dy, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
     )
     return dx, dw
+
+
+def _input_is_asked_for(ctx):
+    """Tell whether the derivative by the first input is wanted by the pass that is running.
+
+    ``needs_input_grad`` only says whether it ever could be. The first layer's is not wanted while
+    the gradient by the parameters is taken, and costs as much as a layer does.
+    """
+    node = ctx.next_functions[0][0]
+    if node is None:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(node)  # torch's own, as checkpointing uses it
+    except RuntimeError:  # a leaf: not told
+        return True
 
 
 class InstanceNorm(nn.Module):
@@ -90,8 +110,8 @@ class _Normalize(Function):
     @staticmethod
     def forward(ctx, x, weight, bias, eps):
         mean = x.mean((2, 3), keepdim=True)
-        variance = _mean_product(x - mean, x - mean)
-        rstd = torch.rsqrt(variance + eps)
+        centred = x - mean
+        rstd = torch.rsqrt(_mean_product(centred, centred) + eps)
         ctx.save_for_backward(x, weight, mean, rstd)
         scale = _per_channel(weight) * rstd
         return torch.addcmul(_per_channel(bias) - scale * mean, scale, x)
