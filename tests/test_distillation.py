@@ -256,7 +256,7 @@ def test_window_of_start_epochs_is_kept():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"min_start_epoch": 5}, "min_start_epoch=5 is beyond max_start_epoch=2"),
+        ({"min_start_epoch": 5}, "min_start_epoch=5 is beyond the last epoch to start at, 2"),
         ({"expert_epochs": 3}, "expert_epochs=3 ends before"),
         ({"network": "transformer"}, "network='transformer' is unknown"),
         ({"device": "abacus"}, "device='abacus'"),

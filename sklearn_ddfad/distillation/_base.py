@@ -26,7 +26,7 @@ class BaseDistiller(BaseReducer):
 
     _parameter_constraints: dict = {
         **BaseReducer._parameter_constraints,
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "augmentation": [StrOptions({"auto"}), callable, None],
@@ -49,14 +49,12 @@ class BaseDistiller(BaseReducer):
         train, validation = self._split(codes, rng)
         self._prepare(X[train], codes[train], rng)
         clips, small_codes = self._initial_clips(X[train], codes[train], rng)
-        selection = Selection(
-            network_classifier(self.network, device=self.device, random_state=draw_seed(rng)),
-            (X[validation], codes[validation]),
-            self.max_iter,
-        )
+        max_iter = self.max_iter or round(min(max(10_000 / len(clips), 200), 600))
+        judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
+        selection = Selection(judge, (X[validation], codes[validation]), max_iter)
         generator = torch.Generator().manual_seed(draw_seed(rng))
         descent = Descent(clips, self.learning_rate, self.device_)
-        self._descend(descent, small_codes, selection, generator)
+        self._descend(descent, small_codes, selection, generator, max_iter)
         assert selection.best is not None  # the last iterate is always looked at
         clips, self.learning_rate_ = selection.best
         return clips, small_codes
@@ -80,12 +78,11 @@ class BaseDistiller(BaseReducer):
         noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)
         return X.mean(axis=0) + X.std(axis=0) * noise, codes[chosen]
 
-    def _descend(self, descent, codes, selection, generator):
+    def _descend(self, descent, codes, selection, generator, max_iter):
         """Follow the matching loss downhill, and let the iterates be judged on the way."""
         codes_on_device = torch.as_tensor(codes).to(self.device_)
         self.loss_curve_ = []
-        iterations = range(1, self.max_iter + 1)
-        bar = tqdm(iterations, desc=type(self).__name__, disable=not self.verbose)
+        bar = tqdm(range(1, max_iter + 1), desc=type(self).__name__, disable=not self.verbose)
         for self.n_iter_ in bar:
             loss = self._matching_loss(descent.clips, codes_on_device, descent.alpha(), generator)
             descent.step(loss)

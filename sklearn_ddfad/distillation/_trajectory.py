@@ -26,6 +26,8 @@ from sklearn_ddfad._validation import HasMethods, Interval
 from sklearn_ddfad.distillation._base import BaseDistiller
 from sklearn_ddfad.distillation._experts import train_experts
 
+_EXPERT_EPOCHS = 14
+_FEW, _LAST_START_OF_FEW = 5, 5
 _TINY = 1e-12  # keeps 0 / 0 away where an expert did not move at all (a single class)
 
 
@@ -183,16 +185,18 @@ class TrajectoryDistiller(BaseDistiller):
     n_experts : int, default=12
         Experts trained.
     expert_epochs : int or None, default=None
-        Epochs recorded of each; ``None`` is as many as can be matched,
-        ``max_start_epoch + expert_epochs_matched``.
-    student_steps : int, default=10
+        Epochs recorded of each; ``None`` is 14, or as many as a `max_start_epoch` asks for.
+    student_steps : int, default=20
         N of Eq. 3.
     expert_epochs_matched : int, default=2
         M of Eq. 3.
-    min_start_epoch, max_start_epoch : int, default=0 and 12
-        The first and the last epoch at which a student may start.
-    max_iter : int, default=300
-        Updates of the distilled clips.
+    min_start_epoch, max_start_epoch : int, default=0 and None
+        The first and the last epoch at which a student may start. ``None`` is the last that can be
+        matched, and 5 for fewer than five clips a class, which can only teach what experts learn
+        early.
+    max_iter : int or None, default=None
+        Updates of the distilled clips; ``None`` is 200, and up to 600 for sets of less than 50
+        clips, whose updates are cheap.
     batch_size : int, default=50
         Clips in a step of the student, and of an expert.
     learning_rate : float, default=0.05
@@ -261,7 +265,7 @@ class TrajectoryDistiller(BaseDistiller):
         "student_steps": [Interval(Integral, 1, None, closed="left")],
         "expert_epochs_matched": [Interval(Integral, 1, None, closed="left")],
         "min_start_epoch": [Interval(Integral, 0, None, closed="left")],
-        "max_start_epoch": [Interval(Integral, 0, None, closed="left")],
+        "max_start_epoch": [Interval(Integral, 0, None, closed="left"), None],
         "memory": [str, HasMethods("cache"), None],
         "memory_budget": [Interval(Integral, 0, None, closed="left")],
         "n_jobs": [Integral, None],
@@ -275,11 +279,11 @@ class TrajectoryDistiller(BaseDistiller):
         estimator=None,
         n_experts=12,
         expert_epochs=None,
-        student_steps=10,
+        student_steps=20,
         expert_epochs_matched=2,
         min_start_epoch=0,
-        max_start_epoch=12,
-        max_iter=300,
+        max_start_epoch=None,
+        max_iter=None,
         batch_size=50,
         learning_rate=0.05,
         augmentation="auto",
@@ -318,7 +322,7 @@ class TrajectoryDistiller(BaseDistiller):
 
     def _prepare(self, X, codes, rng):
         """Train the experts, or take them from the cache."""
-        n_epochs = self._check_epochs()
+        n_epochs, self._last_start = self._window()
         n_classes = len(self.classes_)
         self._network = functional_network(
             self.network, self.input_shape_, n_classes, seed=0, device=self.device_
@@ -338,22 +342,29 @@ class TrajectoryDistiller(BaseDistiller):
             verbose=self.verbose,
         )
 
-    def _check_epochs(self):
-        """Return how many epochs of an expert are recorded."""
-        if self.min_start_epoch > self.max_start_epoch:
+    def _window(self):
+        """Return the epochs recorded of an expert, and the last that a student starts at."""
+        matched = self.expert_epochs_matched
+        n_epochs, last_start = self.expert_epochs, self.max_start_epoch
+        if n_epochs is None:
+            n_epochs = _EXPERT_EPOCHS if last_start is None else last_start + matched
+        if last_start is None:
+            last_start = min(
+                _LAST_START_OF_FEW if self.cpc < _FEW else n_epochs, n_epochs - matched
+            )
+        if last_start + matched > n_epochs or last_start < 0:
             msg = (
-                f"min_start_epoch={self.min_start_epoch} is beyond "
-                f"max_start_epoch={self.max_start_epoch}; lower it."
+                f"expert_epochs={n_epochs} ends before max_start_epoch={self.max_start_epoch} plus "
+                f"expert_epochs_matched={matched}; raise it, or leave it at None."
             )
             raise ValueError(msg)
-        last = self.max_start_epoch + self.expert_epochs_matched
-        if self.expert_epochs is not None and self.expert_epochs < last:
+        if self.min_start_epoch > last_start:
             msg = (
-                f"expert_epochs={self.expert_epochs} ends before max_start_epoch + "
-                f"expert_epochs_matched = {last}; raise it, or leave it at None."
+                f"min_start_epoch={self.min_start_epoch} is beyond the last epoch to start at, "
+                f"{last_start}; lower it, or raise max_start_epoch."
             )
             raise ValueError(msg)
-        return self.expert_epochs or last
+        return n_epochs, last_start
 
     def _matching_loss(self, clips, codes, alpha, generator):
         """Lines 3 to 9 of Algorithm 1: one student against a random stretch of an expert."""
@@ -372,7 +383,7 @@ class TrajectoryDistiller(BaseDistiller):
 
     def _random_segment(self, generator):
         expert = self._experts[_integer(generator, 0, self.n_experts - 1)]
-        start = _integer(generator, self.min_start_epoch, self.max_start_epoch)
+        start = _integer(generator, self.min_start_epoch, self._last_start)
         return Segment(
             *(
                 torch.tensor(expert[epoch], device=self.device_)
