@@ -295,6 +295,9 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.array(["_".join(map(str, index)) for index in np.ndindex(self.planes_shape_)])
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "scale_")  # what is learned last
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]

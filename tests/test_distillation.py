@@ -11,7 +11,7 @@ from sklearn_ddfad._training import FunctionalNetwork, functional_network
 from sklearn_ddfad.augmentation import NoAugmentation
 from sklearn_ddfad.distillation._base import Descent
 from sklearn_ddfad.distillation._experts import LEARNING_RATE, train_experts
-from sklearn_ddfad.distillation._trajectory import Segment, trajectory_loss
+from sklearn_ddfad.distillation._trajectory import Segment, TrajectoryMatching, trajectory_loss
 
 SHAPE = (3, 6, 7)
 AMPLE = 2**40
@@ -237,20 +237,40 @@ def test_a_model_trained_on_one_clip_a_class_is_nearly_as_good(init):
 
 
 def test_window_of_start_epochs_is_kept():
-    X, y = expert_data()
-    distiller = small(min_start_epoch=1, max_start_epoch=2, expert_epochs_matched=1)
-    distiller.fit(X, y)
-    seen = set()
+    trajectories = np.arange(2 * 4).reshape(2, 4, 1).astype(np.float32)
+    matching = TrajectoryMatching(
+        None,
+        trajectories,
+        start_epochs=(1, 2),
+        epochs_matched=1,
+        student_steps=1,
+        batch_size=1,
+        augmentation=NoAugmentation(),
+        memory_budget=0,
+    )
     generator = torch.Generator().manual_seed(0)
-    for _ in range(50):
-        start = distiller._random_segment(generator).start.numpy()
-        seen |= {
-            (expert, epoch)
-            for expert in range(2)
-            for epoch in range(distiller._experts.shape[1])
-            if np.array_equal(distiller._experts[expert, epoch], start)
-        }
-    assert seen == {(0, 1), (0, 2), (1, 1), (1, 2)}
+    seen = {matching.segment(generator, "cpu") for _ in range(200)}
+    assert {(s.start.item(), s.target.item()) for s in seen} == {(1, 2), (2, 3), (5, 6), (6, 7)}
+
+
+@pytest.mark.parametrize(("n_clips", "batch_size"), [(7, 3), (4, 10)])
+def test_a_student_sees_every_clip_before_one_comes_again(n_clips, batch_size):
+    matching = TrajectoryMatching(
+        None,
+        np.zeros((1, 2, 1)),
+        start_epochs=(0, 0),
+        epochs_matched=1,
+        student_steps=9,
+        batch_size=batch_size,
+        augmentation=NoAugmentation(),
+        memory_budget=0,
+    )
+    batches = matching.batches(torch.zeros(n_clips, 2), torch.Generator().manual_seed(0))
+    assert len(batches) == 9
+    seen = torch.cat([indices for indices, _ in batches])
+    rounds = seen[: len(seen) // n_clips * n_clips].reshape(-1, n_clips)
+    assert len(rounds) > 1
+    assert (rounds.sort(dim=1).values == torch.arange(n_clips)).all()
 
 
 @pytest.mark.parametrize(
@@ -289,8 +309,8 @@ def test_validation_part_is_never_learned_from():
     assert len(validation) == 6
     assert not set(train) & set(validation)
     seen = {}
-    distiller._prepare = lambda X, codes, rng: seen.update(X=X)
-    with pytest.raises(AttributeError):  # there are no experts, so the loss cannot be computed
+    distiller._matching_loss = lambda X, codes, rng: seen.update(X=X)
+    with pytest.raises(TypeError):  # that is no loss, so it ends here
         distiller.fit(X, y)
     assert len(seen["X"]) == 24
     held_out = {clip.tobytes() for clip in X} - {clip.tobytes() for clip in seen["X"]}

@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from functools import partial
 from math import log
 from numbers import Integral, Real
 
@@ -20,8 +21,7 @@ from sklearn_ddfad.base import BaseReducer, pick_per_class
 class BaseDistiller(BaseReducer):
     """Learn ``cpc`` clips a class such that training on them does what training on all does.
 
-    A new method is one file with one class that fills ``_matching_loss``, and ``_prepare`` if it
-    needs something beforehand (teachers, say).
+    A new method is one file with one class that fills ``_matching_loss``.
     """
 
     _parameter_constraints: dict = {
@@ -36,25 +36,26 @@ class BaseDistiller(BaseReducer):
         "verbose": ["verbose"],
     }
 
-    def _prepare(self, X, codes, rng):
-        """Learn from the real clips what the matching loss needs; nothing by default."""
-
     @abstractmethod
-    def _matching_loss(self, clips, codes, alpha, generator):
-        """Return a scalar tensor, differentiable by ``clips`` (and ``alpha``, where it is used)."""
+    def _matching_loss(self, X, codes, rng):
+        """Learn from the real clips what is to be matched, and return how far from it a set is.
+
+        The answer is a function ``loss(clips, codes, alpha, generator)`` that returns a scalar
+        tensor, differentiable by ``clips`` (and by ``alpha``, where it is used).
+        """
 
     def _reduce(self, X, codes, rng):
         self.device_ = resolve_device(self.device)
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
         train, validation = self._split(codes, rng)
-        self._prepare(X[train], codes[train], rng)
+        loss = self._matching_loss(X[train], codes[train], rng)
         clips, small_codes = self._initial_clips(X[train], codes[train], rng)
         max_iter = self.max_iter or round(min(max(10_000 / len(clips), 200), 600))
         judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
         selection = Selection(judge, (X[validation], codes[validation]), max_iter)
         generator = torch.Generator().manual_seed(draw_seed(rng))
         descent = Descent(clips, self.learning_rate, self.device_)
-        self._descend(descent, small_codes, selection, generator, max_iter)
+        self._descend(descent, partial(loss, generator=generator), small_codes, selection, max_iter)
         assert selection.best is not None  # the last iterate is always looked at
         clips, self.learning_rate_ = selection.best
         return clips, small_codes
@@ -78,13 +79,13 @@ class BaseDistiller(BaseReducer):
         noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)
         return X.mean(axis=0) + X.std(axis=0) * noise, codes[chosen]
 
-    def _descend(self, descent, codes, selection, generator, max_iter):
+    def _descend(self, descent, matching_loss, codes, selection, max_iter):
         """Follow the matching loss downhill, and let the iterates be judged on the way."""
         codes_on_device = torch.as_tensor(codes).to(self.device_)
         self.loss_curve_ = []
         bar = tqdm(range(1, max_iter + 1), desc=type(self).__name__, disable=not self.verbose)
         for self.n_iter_ in bar:
-            loss = self._matching_loss(descent.clips, codes_on_device, descent.alpha(), generator)
+            loss = matching_loss(descent.clips, codes_on_device, descent.alpha())
             descent.step(loss)
             self.loss_curve_.append(loss.item())
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)

@@ -12,17 +12,20 @@ D, α                          ``clips``, ``alpha`` (``learning_rate_``)
 ============================  ===============================================================
 """
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from sklearn.utils.validation import check_memory
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 
-from sklearn_ddfad._training import draw_seed, functional_network
+from sklearn_ddfad._training import FunctionalNetwork, draw_seed, functional_network
 from sklearn_ddfad._validation import HasMethods, Interval
+from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
 from sklearn_ddfad.distillation._base import BaseDistiller
 from sklearn_ddfad.distillation._experts import train_experts
 
@@ -160,6 +163,55 @@ class _Step:
             inputs[0], augmented, labels, create_graph=create_graph
         )
         return gradient, *inputs
+
+
+@dataclass
+class TrajectoryMatching:
+    """Lines 3 to 9 of Algorithm 1: a student, drawn at random, against a stretch of an expert."""
+
+    network: FunctionalNetwork
+    experts: np.ndarray
+    _: KW_ONLY
+    start_epochs: tuple[int, int]
+    epochs_matched: int
+    student_steps: int
+    batch_size: int
+    augmentation: Augmentation | NoAugmentation
+    memory_budget: int
+
+    def __call__(self, clips, codes, alpha, generator):
+        """Return Eq. 3 for a student drawn by `generator`."""
+        return trajectory_loss(
+            self.network,
+            self.segment(generator, clips.device),
+            clips,
+            codes,
+            alpha,
+            self.batches(clips, generator),
+            self.augmentation,
+            self.memory_budget,
+        )
+
+    def segment(self, generator, device):
+        """Return a random stretch of a random expert."""
+        expert = self.experts[_integer(generator, 0, len(self.experts) - 1)]
+        start = _integer(generator, *self.start_epochs)
+        epochs = (start, start + self.epochs_matched)
+        return Segment(*(torch.tensor(expert[epoch], device=device) for epoch in epochs))
+
+    def batches(self, clips, generator):
+        """Return N batches, ``(indices, draw)``: the set in random order, again and again."""
+        batches: list = []
+        while len(batches) < self.student_steps:
+            for indices in torch.randperm(len(clips), generator=generator).split(self.batch_size):
+                draw = self.augmentation.draw((len(indices), *clips.shape[1:]), generator)
+                batches.append((indices.to(clips.device), draw))
+        return batches[: self.student_steps]
+
+
+def _integer(generator, low, high):
+    """Return a random integer of ``low .. high``, both ends included."""
+    return torch.randint(low, high + 1, (), generator=generator).item()
 
 
 class TrajectoryDistiller(BaseDistiller):
@@ -320,15 +372,12 @@ class TrajectoryDistiller(BaseDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _prepare(self, X, codes, rng):
-        """Train the experts, or take them from the cache."""
-        n_epochs, self._last_start = self._window()
+    def _matching_loss(self, X, codes, rng):
+        """Train the experts, or take them from the cache; return the loss against them."""
+        n_epochs, last_start = self._window()
         n_classes = len(self.classes_)
-        self._network = functional_network(
-            self.network, self.input_shape_, n_classes, seed=0, device=self.device_
-        )
         cached = check_memory(self.memory).cache(train_experts, ignore=["n_jobs", "verbose"])
-        self._experts = cached(
+        experts = cached(
             X,
             codes,
             network=self.network,
@@ -340,6 +389,19 @@ class TrajectoryDistiller(BaseDistiller):
             device=str(self.device_),
             n_jobs=self.n_jobs,
             verbose=self.verbose,
+        )
+        network = functional_network(
+            self.network, self.input_shape_, n_classes, seed=0, device=self.device_
+        )
+        return TrajectoryMatching(
+            network,
+            experts,
+            start_epochs=(self.min_start_epoch, last_start),
+            epochs_matched=self.expert_epochs_matched,
+            student_steps=self.student_steps,
+            batch_size=self.batch_size,
+            augmentation=self.augmentation_,
+            memory_budget=self.memory_budget,
         )
 
     def _window(self):
@@ -365,42 +427,3 @@ class TrajectoryDistiller(BaseDistiller):
             )
             raise ValueError(msg)
         return n_epochs, last_start
-
-    def _matching_loss(self, clips, codes, alpha, generator):
-        """Lines 3 to 9 of Algorithm 1: one student against a random stretch of an expert."""
-        segment = self._random_segment(generator)
-        batches = self._random_batches(clips, generator)
-        return trajectory_loss(
-            self._network,
-            segment,
-            clips,
-            codes,
-            alpha,
-            batches,
-            self.augmentation_,
-            memory_budget=self.memory_budget,
-        )
-
-    def _random_segment(self, generator):
-        expert = self._experts[_integer(generator, 0, self.n_experts - 1)]
-        start = _integer(generator, self.min_start_epoch, self._last_start)
-        return Segment(
-            *(
-                torch.tensor(expert[epoch], device=self.device_)
-                for epoch in (start, start + self.expert_epochs_matched)
-            )
-        )
-
-    def _random_batches(self, clips, generator):
-        """Return N batches, ``(indices, draw)``: the set in random order, again and again."""
-        batches: list = []
-        while len(batches) < self.student_steps:
-            for indices in torch.randperm(len(clips), generator=generator).split(self.batch_size):
-                draw = self.augmentation_.draw((len(indices), *clips.shape[1:]), generator)
-                batches.append((indices.to(clips.device), draw))
-        return batches[: self.student_steps]
-
-
-def _integer(generator, low, high):
-    """Return a random integer of ``low .. high``, both ends included."""
-    return torch.randint(low, high + 1, (), generator=generator).item()

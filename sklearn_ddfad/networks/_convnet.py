@@ -74,6 +74,9 @@ class ConvNet(nn.Module):
         activation="relu",
     ):
         super().__init__()
+        if depth < 1:
+            msg = f"depth={depth} must be at least 1."
+            raise ValueError(msg)
         n_planes, *image = input_shape
         blocks: list[nn.Module] = []
         for channels in [n_planes] + [width] * (depth - 1):
