@@ -10,7 +10,7 @@ A recording comes in, is heard, distilled or selected, judged, put to use, and m
 ``coreset``             real clips, chosen: RandomSelector
 ``distilled_set``       what is kept, saved, loaded and exported: DistilledSet
 ``reconstruction``      from features back to sound: GriffinLimInverter
-``compose``             one estimator of a distiller and a classifier: DistilledClassifier
+``compose``             with any classifier: DistilledClassifier, DistillationSampler
 ``evaluation``          what a small set is worth: evaluate
 ``estimator_checks``    the laws of a distiller and of a selector, for others to use
 ``__main__``            the ``ddfad`` command
@@ -19,7 +19,7 @@ A recording comes in, is heard, distilled or selected, judged, put to use, and m
 from sklearn_ddfad._training import network_classifier
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.augmentation import Augmentation
-from sklearn_ddfad.compose import DistilledClassifier
+from sklearn_ddfad.compose import DistillationSampler, DistilledClassifier
 from sklearn_ddfad.coreset import RandomSelector
 from sklearn_ddfad.datasets import fetch_fsdd, load_audio_folder, make_audio_classification
 from sklearn_ddfad.distillation import TrajectoryDistiller
@@ -34,6 +34,7 @@ __all__ = [
     "MLP",
     "Augmentation",
     "ConvNet",
+    "DistillationSampler",
     "DistilledClassifier",
     "DistilledSet",
     "GriffinLimInverter",

@@ -1,4 +1,4 @@
-"""A distiller or selector and a classifier, as one estimator."""
+"""A distiller or selector and a classifier, as one estimator or as steps of a pipeline."""
 
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils.metaestimators import available_if
@@ -86,3 +86,70 @@ class DistilledClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         check_is_fitted(self)
         return self.distiller_.predict_proba(X)
+
+
+class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
+    """A distiller or selector as a sampler of imbalanced-learn's pipeline, which may change rows.
+
+    It speaks imbalanced-learn's ``fit_resample`` without importing it, and takes features of any
+    number of axes. While predicting, the pipeline leaves it out.
+
+    Parameters
+    ----------
+    distiller : distiller or selector
+        Its own ``estimator`` is trained too; one that is quick to train saves time.
+
+    Attributes
+    ----------
+    distiller_ : distiller or selector
+        Fitted; ``distiller_.distilled_`` is the small set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn_ddfad import DistillationSampler, RandomSelector
+    >>> X, y = np.arange(20.0).reshape(10, 2), np.repeat(["low", "high"], 5)
+    >>> selector = RandomSelector(2, estimator=KNeighborsClassifier(1), random_state=0)
+    >>> X_small, y_small = DistillationSampler(selector).fit_resample(X, y)
+    >>> X_small.shape, y_small
+    ((4, 2), array(['high', 'high', 'low', 'low'], dtype='<U4'))
+    """
+
+    _parameter_constraints: dict = {"distiller": [HasMethods(["fit", "transform"])]}
+
+    def __init__(self, distiller):
+        self.distiller = distiller
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Make the small set of ``(X, y)``; parameters as in :meth:`fit_resample`.
+
+        Returns
+        -------
+        self : object
+            The fitted sampler.
+        """
+        self.distiller_ = clone(self.distiller).fit(X, y)
+        self.n_features_in_ = self.distiller_.n_features_in_
+        return self
+
+    def fit_resample(self, X, y):
+        """Make the small set of ``(X, y)`` and return it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...)
+            Features.
+        y : array-like of shape (n_clips,)
+            Labels of any type.
+
+        Returns
+        -------
+        X_small : ndarray of float32, shape (n_distilled, ...)
+            The clips.
+        y_small : ndarray of shape (n_distilled,)
+            Their labels.
+        """
+        distilled = self.fit(X, y).distiller_.distilled_
+        return distilled.X.copy(), distilled.y.copy()

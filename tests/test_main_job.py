@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from imblearn.under_sampling import RandomUnderSampler
+from imblearn.pipeline import make_pipeline as imblearn_pipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -12,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn_ddfad import (
     FDMFCC,
     ConvNet,
+    DistillationSampler,
     DistilledClassifier,
     DistilledSet,
     GriffinLimInverter,
@@ -118,11 +119,17 @@ def test_distiller_in_the_middle_of_a_pipeline_is_an_error(recordings):
         pipe.fit(clips, labels)
 
 
-def test_imbalanced_learn_is_not_disturbed(recordings):
+def test_in_the_middle_of_an_imbalanced_learn_pipeline(recordings):
     clips, labels = recordings
-    X = FDMFCC(layout="flat").fit_transform(clips)
-    X_small, _ = RandomUnderSampler(random_state=0).fit_resample(X, labels)
-    assert len(X_small) <= len(X)
+    sampler = DistillationSampler(quick_distiller())
+    classifier = network_classifier(narrow, n_steps=20, random_state=0)
+    pipe = imblearn_pipeline(FDMFCC(), sampler, classifier).fit(clips[:90], labels[:90])
+    assert pipe[1].distiller_.distilled_.n_clips == 3
+    assert set(pipe.predict(clips[90:])) <= set(labels)
+    search = GridSearchCV(
+        pipe, {"distillationsampler__distiller__cpc": [1, 2]}, cv=2, error_score="raise"
+    )
+    assert search.fit(clips, labels).best_params_
 
 
 # -- real recordings -----------------------------------------------------------------------
