@@ -10,6 +10,7 @@ from sklearn_ddfad import MLP, Augmentation, ConvNet, TrajectoryDistiller
 from sklearn_ddfad._training import FunctionalNetwork, functional_network
 from sklearn_ddfad.augmentation import NoAugmentation
 from sklearn_ddfad.distillation._base import Descent
+from sklearn_ddfad.distillation._checkpoint import Checkpoint
 from sklearn_ddfad.distillation._experts import LEARNING_RATE, train_experts
 from sklearn_ddfad.distillation._trajectory import Segment, TrajectoryMatching, trajectory_loss
 
@@ -154,6 +155,7 @@ def experts(seeds=(0, 1), **changes):
         "batch_size": 30,
         "augmentation": NoAugmentation(),
         "device": "cpu",
+        "folder": None,
         "n_jobs": None,
         "verbose": 0,
     }
@@ -309,7 +311,7 @@ def test_validation_part_is_never_learned_from():
     assert len(validation) == 6
     assert not set(train) & set(validation)
     seen = {}
-    distiller._matching_loss = lambda X, codes, rng: seen.update(X=X)
+    distiller._matching_loss = lambda X, codes, rng, folder: seen.update(X=X)
     with pytest.raises(TypeError):  # that is no loss, so it ends here
         distiller.fit(X, y)
     assert len(seen["X"]) == 24
@@ -321,7 +323,7 @@ def test_validation_part_is_never_learned_from():
 
 
 def test_alpha_stays_within_bounds():
-    descent = Descent(np.zeros((2, 3), np.float32), 0.1, "cpu")
+    descent = Descent(np.zeros((2, 3), np.float32), 0.1, "cpu", seed=0)
     for sign in (1, -1):
         for _ in range(1000):
             descent.step(
@@ -333,7 +335,7 @@ def test_alpha_stays_within_bounds():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e6])
 def test_diverging_iterates_are_undone_and_nan_never_reaches_the_set(bad):
-    descent = Descent(np.ones((2, 3), np.float32), 0.1, "cpu")
+    descent = Descent(np.ones((2, 3), np.float32), 0.1, "cpu", seed=0)
     descent.step((descent.clips**2).mean() + 0 * descent.log_alpha)
     good, alpha = descent.averaged()
     descent.step(bad * (descent.clips**2).sum() * descent.log_alpha.exp())
@@ -352,3 +354,94 @@ def test_a_run_that_cannot_improve_says_so():
 class _Explosive(MLP):
     def forward(self, X):
         return super().forward(X) * float("inf")
+
+
+# -- law 8: a fit that is killed can go on -------------------------------------------------------
+
+
+class _Killed(Exception):
+    pass
+
+
+def killed_at(n):
+    def callback(distiller):
+        if distiller.n_iter_ == n:
+            raise _Killed
+
+    return [callback]
+
+
+def resumable(folder, **changes):
+    return small(checkpoint=folder, validation_fraction=0.2, network="mlp", max_iter=8, **changes)
+
+
+@pytest.fixture
+def every_iteration(monkeypatch):
+    monkeypatch.setattr(Checkpoint, "EVERY", 0.0)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+@pytest.mark.parametrize("n", [1, 5, 8])
+def test_a_killed_fit_ends_where_an_unbroken_one_would(tmp_path, every_iteration, n, random_state):
+    X, y = expert_data()
+    with pytest.raises(_Killed):
+        resumable(tmp_path, callbacks=killed_at(n), random_state=random_state).fit(X, y)
+    rest = []
+    again = resumable(tmp_path, callbacks=[lambda d: rest.append(d.n_iter_)], random_state=None)
+    if random_state == 0:
+        again.set_params(random_state=0)
+        unbroken = resumable(None).fit(X, y)
+        again.fit(X, y)
+        np.testing.assert_array_equal(again.distilled_.X, unbroken.distilled_.X)
+        assert again.loss_curve_ == unbroken.loss_curve_
+        assert again.learning_rate_ == unbroken.learning_rate_
+    else:
+        again.fit(X, y)
+    assert rest == list(range(n, 9))  # the iteration it was killed in was not written down
+    assert len(again.loss_curve_) == 8
+
+
+def test_a_finished_fit_is_found_again(tmp_path):
+    X, y = expert_data()
+    first = resumable(tmp_path).fit(X, y)
+    second = resumable(tmp_path, callbacks=killed_at(1), verbose=0).fit(X, y)
+    np.testing.assert_array_equal(first.distilled_.X, second.distilled_.X)
+
+
+def test_at_most_one_expert_is_lost(tmp_path, monkeypatch):
+    from sklearn_ddfad.distillation import _experts
+
+    X, y = expert_data()
+    trained, original = [], _experts.train_expert
+
+    def killed_at_the_third(*task):
+        if len(trained) == 2:
+            raise _Killed
+        trained.append(task[4])
+        return original(*task)
+
+    monkeypatch.setattr(_experts, "train_expert", killed_at_the_third)
+    with pytest.raises(_Killed):
+        resumable(tmp_path, n_experts=4).fit(X, y)
+    monkeypatch.setattr(_experts, "train_expert", lambda *t: trained.append(t[4]) or original(*t))
+    resumable(tmp_path, n_experts=4).fit(X, y)
+    assert len(trained) == len(set(trained)) == 4
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 0.01}, {"cpc": 2}, {"random_state": 1}])
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path, changes):
+    X, y = expert_data()
+    resumable(tmp_path).fit(X, y)
+    with pytest.raises(ValueError, match="belongs to a fit with other parameters or data"):
+        resumable(tmp_path, **changes).fit(X, y)
+    with pytest.raises(ValueError, match="belongs to a fit with other parameters or data"):
+        resumable(tmp_path).fit(X + 1, y)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    X, y = expert_data()
+    resumable(tmp_path).fit(X, y)
+    state = tmp_path / "descent.pt"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"descent.pt is damaged; remove"):
+        resumable(tmp_path).fit(X, y)

@@ -2,9 +2,9 @@
 
 import warnings
 from abc import abstractmethod
-from functools import partial
 from math import log
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from sklearn_ddfad._training import draw_seed, network_classifier
 from sklearn_ddfad._validation import Interval, StrOptions, resolve_device
 from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, pick_per_class
+from sklearn_ddfad.distillation._checkpoint import Checkpoint
 
 
 class BaseDistiller(BaseReducer):
@@ -32,30 +33,33 @@ class BaseDistiller(BaseReducer):
         "augmentation": [StrOptions({"auto"}), callable, None],
         "init": [StrOptions({"real", "noise"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "checkpoint": [str, PathLike, None],
         "callbacks": [list, None],
         "verbose": ["verbose"],
     }
 
     @abstractmethod
-    def _matching_loss(self, X, codes, rng):
+    def _matching_loss(self, X, codes, rng, folder):
         """Learn from the real clips what is to be matched, and return how far from it a set is.
 
         The answer is a function ``loss(clips, codes, alpha, generator)`` that returns a scalar
-        tensor, differentiable by ``clips`` (and by ``alpha``, where it is used).
+        tensor, differentiable by ``clips`` (and by ``alpha``, where it is used). What took long to
+        learn may be kept in `folder`, which is None where there is no checkpoint.
         """
 
     def _reduce(self, X, codes, rng):
         self.device_ = resolve_device(self.device)
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
+        checkpoint = Checkpoint(self.checkpoint, self.get_params(deep=False), (X, codes))
+        rng = np.random.RandomState(checkpoint.seed(draw_seed(rng)))
         train, validation = self._split(codes, rng)
-        loss = self._matching_loss(X[train], codes[train], rng)
+        loss = self._matching_loss(X[train], codes[train], rng, checkpoint.folder)
         clips, small_codes = self._initial_clips(X[train], codes[train], rng)
         max_iter = self.max_iter or round(min(max(10_000 / len(clips), 200), 600))
         judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
         selection = Selection(judge, (X[validation], codes[validation]), max_iter)
-        generator = torch.Generator().manual_seed(draw_seed(rng))
-        descent = Descent(clips, self.learning_rate, self.device_)
-        self._descend(descent, partial(loss, generator=generator), small_codes, selection, max_iter)
+        descent = Descent(clips, self.learning_rate, self.device_, draw_seed(rng))
+        self._descend(descent, loss, small_codes, selection, max_iter, checkpoint)
         assert selection.best is not None  # the last iterate is always looked at
         clips, self.learning_rate_ = selection.best
         return clips, small_codes
@@ -79,20 +83,31 @@ class BaseDistiller(BaseReducer):
         noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)
         return X.mean(axis=0) + X.std(axis=0) * noise, codes[chosen]
 
-    def _descend(self, descent, matching_loss, codes, selection, max_iter):
+    def _descend(self, descent, matching_loss, codes, selection, max_iter, checkpoint):
         """Follow the matching loss downhill, and let the iterates be judged on the way."""
         codes_on_device = torch.as_tensor(codes).to(self.device_)
-        self.loss_curve_ = []
-        bar = tqdm(range(1, max_iter + 1), desc=type(self).__name__, disable=not self.verbose)
-        for self.n_iter_ in bar:
-            loss = matching_loss(descent.clips, codes_on_device, descent.alpha())
-            descent.step(loss)
-            self.loss_curve_.append(loss.item())
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-            stop = any([callback(self) for callback in self.callbacks or []])
-            selection.look_at(descent, codes, self.n_iter_, last=stop)
-            if stop:
-                break
+        if (state := checkpoint.load()) is not None:
+            descent.restore(state["descent"])
+            selection.restore(state["selection"])
+        self.loss_curve_, self.n_iter_ = descent.losses, len(descent.losses)
+        stop = False
+        with tqdm(
+            desc=type(self).__name__, total=max_iter, initial=self.n_iter_, disable=not self.verbose
+        ) as bar:
+            while self.n_iter_ < max_iter and not stop:
+                loss = matching_loss(
+                    descent.clips, codes_on_device, descent.alpha(), descent.generator
+                )
+                descent.step(loss)
+                self.n_iter_ += 1
+                bar.set_postfix(loss=f"{descent.losses[-1]:.3f}", refresh=False)
+                bar.update()
+                stop = any([callback(self) for callback in self.callbacks or []])
+                selection.look_at(descent, codes, self.n_iter_, last=stop)
+                checkpoint.save(
+                    lambda: {"descent": descent.state(), "selection": selection.state()},
+                    now=self.n_iter_ == max_iter,
+                )
         if descent.n_undone > self.n_iter_ / 2:
             msg = (
                 f"{descent.n_undone} of {self.n_iter_} iterations diverged and were undone; the "
@@ -114,7 +129,7 @@ class Descent:
     AVERAGED = 50  # iterates that the running average reaches back over
     LARGEST_LOSS = 3.0
 
-    def __init__(self, clips, learning_rate, device):
+    def __init__(self, clips, learning_rate, device, seed):
         self.clips = torch.tensor(clips, device=device, requires_grad=True)
         self.log_alpha = torch.tensor(log(self.ALPHA), device=device, requires_grad=True)
         self._optimizer = torch.optim.Adam(
@@ -124,7 +139,8 @@ class Descent:
             ]
         )
         self._average = [value.detach().clone() for value in (self.clips, self.log_alpha)]
-        self.n_steps = self.n_undone = 0
+        self.generator = torch.Generator().manual_seed(seed)  # of all that is drawn on the way
+        self.n_undone, self.losses = 0, []
 
     def alpha(self):
         """Return the step size as a differentiable scalar."""
@@ -132,6 +148,7 @@ class Descent:
 
     def step(self, loss):
         """Take one step down the gradient of `loss`, or undo what led to it."""
+        self.losses.append(loss.item())
         self._optimizer.zero_grad()
         if loss.isfinite() and loss < self.LARGEST_LOSS:
             loss.backward()
@@ -142,8 +159,7 @@ class Descent:
         self._optimizer.step()
         with torch.no_grad():
             self.log_alpha.clamp_(*(log(bound) for bound in self.ALPHA_BOUNDS))
-        self.n_steps += 1
-        weight = 1 / min(self.n_steps, self.AVERAGED)
+        weight = 1 / min(len(self.losses) - self.n_undone, self.AVERAGED)
         for average, value in zip(self._average, (self.clips, self.log_alpha), strict=True):
             average.lerp_(value.detach(), weight)
 
@@ -160,6 +176,30 @@ class Descent:
         clips, log_alpha = self._average
         return clips.cpu().numpy().copy(), log_alpha.exp().item()
 
+    def state(self):
+        """Return everything that an unbroken run would know, as tensors and plain types."""
+        return {
+            "values": [self.clips.detach(), self.log_alpha.detach()],
+            "average": self._average,
+            "optimizer": self._optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "n_undone": self.n_undone,
+            "losses": self.losses,
+        }
+
+    @torch.no_grad()
+    def restore(self, state):
+        """Go on from a `state`."""
+        for value, known in zip((self.clips, self.log_alpha), state["values"], strict=True):
+            value.copy_(known)
+        self._average = [
+            known.to(value.device)
+            for value, known in zip(self._average, state["average"], strict=True)
+        ]
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.n_undone, self.losses = state["n_undone"], state["losses"]
+
 
 class Selection:
     """Keep the iterate that trains the best network, told on a part of the training data.
@@ -174,7 +214,7 @@ class Selection:
         self._judge, (self._X, self._codes) = judge, validation
         moments = np.linspace(max_iter / 2, max_iter, self.TIMES).round()
         self._moments = set(moments.astype(int)) if len(self._X) else {max_iter}
-        self._best_score, self.best = -np.inf, None
+        self._best_score, self.best = -1.0, None
 
     def look_at(self, descent, codes, n_iter, *, last):
         """Judge the current average if its time has come."""
@@ -186,3 +226,16 @@ class Selection:
             score = self._judge.fit(clips, codes).score(self._X, self._codes)
         if score >= self._best_score:
             self._best_score, self.best = score, (clips, alpha)
+
+    def state(self):
+        """Return the best so far, as tensors and plain types."""
+        if self.best is None:
+            return None
+        clips, alpha = self.best
+        return float(self._best_score), torch.from_numpy(clips), alpha
+
+    def restore(self, state):
+        """Go on from a `state`."""
+        if state is not None:
+            self._best_score, clips, alpha = state
+            self.best = clips.numpy(), alpha

@@ -1,17 +1,33 @@
 """Expert trajectories: networks trained on the real clips, written down after every epoch."""
 
+from functools import partial
+
+import joblib
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from sklearn_ddfad._training import functional_network
+from sklearn_ddfad.datasets._files import whole_or_nothing
 
 LEARNING_RATE = 0.05  # plain SGD with a constant step makes experts that a student can imitate
 
 
 def train_experts(
-    X, y, *, network, n_classes, seeds, n_epochs, batch_size, augmentation, device, n_jobs, verbose
+    X,
+    y,
+    *,
+    network,
+    n_classes,
+    seeds,
+    n_epochs,
+    batch_size,
+    augmentation,
+    device,
+    folder,
+    n_jobs,
+    verbose,
 ):
     """Train one expert for each seed, in parallel where asked for.
 
@@ -31,6 +47,8 @@ def train_experts(
         Drawn anew for each batch.
     device : str
         Where to train.
+    folder : Path or None
+        Where each expert is written down as soon as it is trained, and found again.
     n_jobs : int or None
         Processes.
     verbose : int
@@ -41,13 +59,22 @@ def train_experts(
     trajectories : ndarray of float32, shape (n_experts, n_epochs + 1, n_parameters)
         Flat parameters at the start and after each epoch.
     """
-    train = delayed(train_expert)
+    train = delayed(train_expert if folder is None else partial(_train_or_find, folder))
     tasks = (
         train(X, y, network, n_classes, seed, n_epochs, batch_size, augmentation, device)
         for seed in seeds
     )
     trained = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
     return np.stack(list(tqdm(trained, "experts", len(seeds), disable=not verbose)))
+
+
+def _train_or_find(folder, *task):
+    """Return an expert from its file in `folder`, or train it and write the file."""
+    path = folder / f"expert_{joblib.hash(task)}.npy"
+    if not path.is_file():
+        with whole_or_nothing(path) as draft, draft.open("wb") as file:
+            np.save(file, train_expert(*task))
+    return np.load(path)
 
 
 def train_expert(X, y, network, n_classes, seed, n_epochs, batch_size, augmentation, device):

@@ -263,6 +263,9 @@ class TrajectoryDistiller(BaseDistiller):
         fewer clips than there are classes, all data are learned from and the last iterate is kept.
     memory : str, joblib.Memory or None, default=None
         Cache for the experts: trained once for the same data and seed, whatever ``cpc`` is.
+    checkpoint : str, Path or None, default=None
+        Folder that belongs to this fit. One that was killed goes on from there, with at most one
+        expert and a few seconds lost, and ends where an unbroken one would.
     memory_budget : int, default=2**30
         Bytes that graphs of student steps may take. What does not fit is computed twice.
     n_jobs : int or None, default=None
@@ -342,6 +345,7 @@ class TrajectoryDistiller(BaseDistiller):
         init="real",
         validation_fraction=0.1,
         memory=None,
+        checkpoint=None,
         memory_budget=2**30,
         n_jobs=None,
         device="auto",
@@ -365,6 +369,7 @@ class TrajectoryDistiller(BaseDistiller):
         self.init = init
         self.validation_fraction = validation_fraction
         self.memory = memory
+        self.checkpoint = checkpoint
         self.memory_budget = memory_budget
         self.n_jobs = n_jobs
         self.device = device
@@ -372,11 +377,12 @@ class TrajectoryDistiller(BaseDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _matching_loss(self, X, codes, rng):
+    def _matching_loss(self, X, codes, rng, folder):
         """Train the experts, or take them from the cache; return the loss against them."""
         n_epochs, last_start = self._window()
         n_classes = len(self.classes_)
-        cached = check_memory(self.memory).cache(train_experts, ignore=["n_jobs", "verbose"])
+        ignored = ["folder", "n_jobs", "verbose"]
+        cached = check_memory(self.memory).cache(train_experts, ignore=ignored)
         experts = cached(
             X,
             codes,
@@ -387,6 +393,7 @@ class TrajectoryDistiller(BaseDistiller):
             batch_size=self.batch_size,
             augmentation=self.augmentation_,
             device=str(self.device_),
+            folder=folder,
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )

@@ -1,0 +1,80 @@
+"""What a fit writes down on its way, so that one that was killed can go on (law 8)."""
+
+from pathlib import Path
+from time import monotonic
+
+import joblib
+import torch
+
+from sklearn_ddfad.datasets._files import whole_or_nothing
+
+# What may change between a fit and its continuation: it does not change the result.
+_FREE = {"callbacks", "checkpoint", "device", "estimator", "memory", "memory_budget"}
+_FREE |= {"n_jobs", "verbose"}
+
+
+class Checkpoint:
+    """A folder that belongs to one fit: its seed, its experts, and where the descent has come to.
+
+    Parameters
+    ----------
+    folder : str, Path or None
+        ``None`` keeps nothing.
+    parameters : dict
+        Parameters of the distiller.
+    data : tuple of ndarray
+        What it is fitted on. With other parameters or data the folder is refused.
+    """
+
+    EVERY = 5.0  # seconds between two states of the descent
+
+    def __init__(self, folder, parameters, data):
+        self.folder = None if folder is None else Path(folder)
+        self._last = -self.EVERY
+        if self.folder is None:
+            return
+        kept = {name: value for name, value in parameters.items() if name not in _FREE}
+        self._fingerprint = joblib.hash((kept, data))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        known = self._read("fit.pt")
+        if known is not None and known["fingerprint"] != self._fingerprint:
+            msg = (
+                f"checkpoint={str(folder)!r} belongs to a fit with other parameters or data; give "
+                "another folder, or remove this one to start anew."
+            )
+            raise ValueError(msg)
+
+    def seed(self, fresh):
+        """Return the seed that the fit was begun with; `fresh`, if it begins now."""
+        if self.folder is None:
+            return fresh
+        known = self._read("fit.pt")
+        if known is None:
+            known = {"fingerprint": self._fingerprint, "seed": fresh}
+            self._write("fit.pt", known)
+        return known["seed"]
+
+    def load(self):
+        """Return the last state of the descent, or None."""
+        return None if self.folder is None else self._read("descent.pt")
+
+    def save(self, state, *, now=False):
+        """Write down a state, made by calling `state`, if it is time again, or `now`."""
+        if self.folder is None or (monotonic() - self._last < self.EVERY and not now):
+            return
+        self._write("descent.pt", state())
+        self._last = monotonic()
+
+    def _read(self, name):
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, weights_only=True)  # data only: nothing in it is executed
+        except Exception as error:  # whatever torch says of a file that is damaged
+            msg = f"{path} is damaged; remove {self.folder} to start anew: {error}"
+            raise ValueError(msg) from error
+
+    def _write(self, name, content):
+        with whole_or_nothing(self.folder / name) as draft:
+            torch.save(content, draft)
