@@ -110,19 +110,7 @@ def _check_list(items, mono):
 
 def _check_clip(clip, index):
     """Return one recording as a 1-D float32 array in the units it came in, PCM scaled."""
-    try:
-        clip = np.asarray(from_torch(clip))
-        pcm = _PCM.get(clip.dtype.name)
-        if np.iscomplexobj(clip):
-            msg = f"clip {index} is complex; Complex data not supported: pass real samples."
-            raise ValueError(msg)
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
-            clip = clip.astype(np.float32, copy=False)
-    except (TypeError, ValueError) as error:
-        if "omplex" in str(error):
-            raise
-        msg = f"clip {index} is not audio ({error}); pass 1-D arrays of numbers, or only paths."
-        raise type(error)(msg) from error
+    clip = _as_numbers(clip, index)
     if clip.ndim != 1:
         msg = (
             f"clip {index} has shape {clip.shape}; a recording has one axis. Stereo is averaged "
@@ -132,10 +120,23 @@ def _check_clip(clip, index):
     if clip.size == 0:
         msg = f"clip {index} is empty; drop it."
         raise ValueError(msg)
-    if pcm:
-        offset, full_scale = pcm
-        clip = (clip - offset) / full_scale
     return check_samples(clip, f"clip {index}")
+
+
+def _as_numbers(clip, index):
+    """Return what holds a recording as float32, integer PCM scaled to [-1, 1]."""
+    try:
+        array = np.asarray(from_torch(clip))
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+            numbers = array.astype(np.float32, copy=False) if array.dtype.kind != "c" else None
+    except (TypeError, ValueError) as error:
+        msg = f"clip {index} is not audio ({error}); pass 1-D arrays of numbers, or only paths."
+        raise type(error)(msg) from error
+    if numbers is None:
+        msg = f"clip {index} is complex. Complex data not supported: pass real samples."
+        raise ValueError(msg)
+    offset, full_scale = _PCM.get(array.dtype.name, (0, 1))
+    return (numbers - offset) / full_scale if full_scale != 1 else numbers
 
 
 class Clips:
