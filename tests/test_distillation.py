@@ -311,7 +311,7 @@ def test_validation_part_is_never_learned_from():
     assert len(validation) == 6
     assert not set(train) & set(validation)
     seen = {}
-    distiller._matching_loss = lambda X, codes, rng, folder: seen.update(X=X)
+    distiller._matching_loss = lambda X, codes, rng, checkpoint: seen.update(X=X)
     with pytest.raises(TypeError):  # that is no loss, so it ends here
         distiller.fit(X, y)
     assert len(seen["X"]) == 24
@@ -436,6 +436,16 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, changes):
         resumable(tmp_path, **changes).fit(X, y)
     with pytest.raises(ValueError, match="belongs to a fit with other parameters or data"):
         resumable(tmp_path).fit(X + 1, y)
+
+
+@pytest.mark.parametrize("refused", [{"min_start_epoch": 9}, {"network": "transformer"}])
+def test_a_fit_that_is_refused_leaves_no_checkpoint(tmp_path, refused):
+    """Or the corrected fit would be refused as another."""
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(ValueError, match=r"min_start_epoch=9|network='transformer'"):
+        resumable(folder).set_params(**refused).fit(*expert_data())
+    assert not folder.exists()
+    resumable(folder).fit(*expert_data())
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):

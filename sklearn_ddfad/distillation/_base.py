@@ -39,12 +39,13 @@ class BaseDistiller(BaseReducer):
     }
 
     @abstractmethod
-    def _matching_loss(self, X, codes, rng, folder):
+    def _matching_loss(self, X, codes, rng, checkpoint):
         """Learn from the real clips what is to be matched, and return how far from it a set is.
 
         The answer is a function ``loss(clips, codes, alpha, generator)`` that returns a scalar
-        tensor, differentiable by ``clips`` (and by ``alpha``, where it is used). What took long to
-        learn may be kept in `folder`, which is None where there is no checkpoint.
+        tensor, differentiable by ``clips`` (and by ``alpha``, where it is used). What is
+        refused is refused first; ``checkpoint.begin()`` then gives the folder, or None, where what
+        takes long to learn may be kept.
         """
 
     def _reduce(self, X, codes, rng):
@@ -53,7 +54,7 @@ class BaseDistiller(BaseReducer):
         checkpoint = Checkpoint(self.checkpoint, self.get_params(deep=False), (X, codes))
         rng = np.random.RandomState(checkpoint.seed(draw_seed(rng)))
         train, validation = self._split(codes, rng)
-        loss = self._matching_loss(X[train], codes[train], rng, checkpoint.folder)
+        loss = self._matching_loss(X[train], codes[train], rng, checkpoint)
         clips, small_codes = self._initial_clips(X[train], codes[train], rng)
         max_iter = self.max_iter or round(min(max(10_000 / len(clips), 200), 600))
         judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))

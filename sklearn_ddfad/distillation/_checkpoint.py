@@ -35,9 +35,8 @@ class Checkpoint:
             return
         kept = {name: value for name, value in parameters.items() if name not in _FREE}
         self._fingerprint = joblib.hash((kept, data))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        known = self._read("fit.pt")
-        if known is not None and known["fingerprint"] != self._fingerprint:
+        self._known = self._read("fit.pt")
+        if self._known is not None and self._known["fingerprint"] != self._fingerprint:
             msg = (
                 f"checkpoint={str(folder)!r} belongs to a fit with other parameters or data; give "
                 "another folder, or remove this one to start anew."
@@ -48,11 +47,16 @@ class Checkpoint:
         """Return the seed that the fit was begun with; `fresh`, if it begins now."""
         if self.folder is None:
             return fresh
-        known = self._read("fit.pt")
-        if known is None:
-            known = {"fingerprint": self._fingerprint, "seed": fresh}
-            self._write("fit.pt", known)
-        return known["seed"]
+        if self._known is None:
+            self._known = {"fingerprint": self._fingerprint, "seed": fresh}
+        return self._known["seed"]
+
+    def begin(self):
+        """Return the folder, which from now on belongs to this fit: called after all refusals."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write("fit.pt", self._known)
+        return self.folder
 
     def load(self):
         """Return the last state of the descent, or None."""

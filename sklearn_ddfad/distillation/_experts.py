@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import joblib
 import numpy as np
 import torch
 from joblib import Parallel, delayed
@@ -68,12 +67,12 @@ def train_experts(
     return np.stack(list(tqdm(trained, "experts", len(seeds), disable=not verbose)))
 
 
-def _train_or_find(folder, *task):
-    """Return an expert from its file in `folder`, or train it and write the file."""
-    path = folder / f"expert_{joblib.hash(task)}.npy"
+def _train_or_find(folder, X, y, network, n_classes, seed, *rest):
+    """Return an expert from its file in `folder`, which is one fit's own, or train and write it."""
+    path = folder / f"expert_{seed}.npy"
     if not path.is_file():
         with whole_or_nothing(path) as draft, draft.open("wb") as file:
-            np.save(file, train_expert(*task))
+            np.save(file, train_expert(X, y, network, n_classes, seed, *rest))
     return np.load(path)
 
 

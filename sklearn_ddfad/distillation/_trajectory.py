@@ -377,10 +377,13 @@ class TrajectoryDistiller(BaseDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _matching_loss(self, X, codes, rng, folder):
+    def _matching_loss(self, X, codes, rng, checkpoint):
         """Train the experts, or take them from the cache; return the loss against them."""
         n_epochs, last_start = self._window()
         n_classes = len(self.classes_)
+        network = functional_network(
+            self.network, self.input_shape_, n_classes, seed=0, device=self.device_
+        )
         ignored = ["folder", "n_jobs", "verbose"]
         cached = check_memory(self.memory).cache(train_experts, ignore=ignored)
         experts = cached(
@@ -393,12 +396,9 @@ class TrajectoryDistiller(BaseDistiller):
             batch_size=self.batch_size,
             augmentation=self.augmentation_,
             device=str(self.device_),
-            folder=folder,
+            folder=checkpoint.begin(),
             n_jobs=self.n_jobs,
             verbose=self.verbose,
-        )
-        network = functional_network(
-            self.network, self.input_shape_, n_classes, seed=0, device=self.device_
         )
         return TrajectoryMatching(
             network,
