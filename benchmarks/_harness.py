@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -35,9 +36,13 @@ def _processor():
 
 
 def folder():
-    """Return where results of this kind of machine are kept."""
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
-    place = RESULTS / kind
+    """Return where results of this kind of machine are kept: ``cpu``, ``nvidia-h200``, ...
+
+    In ``benchmarks/results``, or in the folder that ``DDFAD_RESULTS`` names.
+    """
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    results = Path(os.environ.get("DDFAD_RESULTS", RESULTS))
+    place = results / "-".join(device.lower().split())
     place.mkdir(parents=True, exist_ok=True)
     return place
 
@@ -54,6 +59,10 @@ class Results:
     @property
     def rows(self):
         return self.content["rows"]
+
+    def picture(self, name=None):
+        """Return where to draw the rows: beside the file, `name` telling several apart."""
+        return self.path.with_name(self.path.stem + (f"_{name}" if name else "") + ".png")
 
     def find(self, **key):
         """Return the row with these values, or None."""
@@ -84,10 +93,37 @@ class Results:
 def in_fresh_process(script, **options):
     """Run ``script --one '{...}'`` in a process of its own; return what it prints, as JSON."""
     command = [sys.executable, str(script), "--one", json.dumps(options)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def peak_memory():
     """Return the largest resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def peak_device_memory():
+    """Return the most that tensors on the GPU have taken so far, in MB; None without one."""
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+
+
+@cache
+def digits():
+    """Return features and labels of FSDD's training and test part."""
+    from sklearn_ddfad import FDMFCC, load_audio_folder
+
+    place = Path(os.environ["DDFAD_DATA"]) / "fsdd"
+    train, test = (load_audio_folder(place, split=split) for split in ("train", "test"))
+    extractor = FDMFCC(train.sample_rate)
+    return (
+        (extractor.fit_transform(train.data), train.target),
+        (extractor.transform(test.data), test.target),
+    )
+
+
+def network(name):
+    """Return what an estimator takes as network: ``"convnet-128"`` is a ConvNet of that width."""
+    from sklearn_ddfad import ConvNet
+
+    kind, _, width = name.partition("-")
+    return partial(ConvNet, width=int(width)) if width else kind

@@ -2,32 +2,90 @@
 
     python benchmarks/outer_iteration.py --preset smoke|cpu|gpu
 
-Every figure comes from a process of its own. Memory is the peak above what was resident before the
-first iteration, of the device on a GPU. Batches of 50 clips, of the whole set where it is smaller.
+The reference is what published code does (``_reference.py``). "ours" keeps the graphs that the
+default budget allows, "ours, all graphs" those of all steps. Every figure comes from a process of
+its own. Memory is the peak above what was resident after one iteration on tiny clips, when all code
+is loaded and compiled; of the device on a GPU. Batches of 50 clips, of the whole set where it is
+smaller.
 """
 
 import argparse
 import json
+from functools import partial
 from itertools import product
 from pathlib import Path
 from time import perf_counter
 
 import torch
+from _draw import curves
 from _harness import Results, in_fresh_process, peak_memory
 
-SHAPE, CLASSES = (3, 16, 54), 10
+SHAPE, CLASSES, TINY = (3, 16, 54), 10, (3, 16, 16)
+WIDTHS, DEEP = ("convnet-32", "convnet-128"), ("resnet18", "vgg11")
 PRESETS: dict = {
-    "smoke": {"steps": (5, 10), "cpc": (1,), "width": (8,)},
-    "cpu": {"steps": (5, 10, 20, 40, 80), "cpc": (1, 10, 50), "width": (32, 128)},
-    "gpu": {"steps": (5, 10, 20, 40, 80), "cpc": (1, 10, 50), "width": (32, 128)},
+    "smoke": {"networks": ("convnet-4",), "cpc": (1,), "steps": (2, 4)},
+    "cpu": {"networks": WIDTHS, "cpc": (1, 10, 50), "steps": (5, 10, 20, 40, 80)},
+    "gpu": {"networks": WIDTHS + DEEP, "cpc": (1, 10, 50), "steps": (5, 10, 20, 40, 80)},
 }
-MOST_FLOATS = 2.5e9  # a reference graph beyond this many numbers (10 GB) is not tried on a CPU
+SIDES = ("reference", "ours", "ours, all graphs")
+MOST_MEGABYTES = 13_000  # of a graph of all steps, on a CPU: more is not tried
 
 
-def problem(steps, cpc, width, device):
-    """Return what both sides need: segment, clips, labels, and the clips of each step."""
+def ours(side, name, shape, steps, cpc, device):
+    """Return a function that computes one outer gradient as TrajectoryDistiller does."""
+    from sklearn_ddfad._training import FunctionalNetwork
+    from sklearn_ddfad.augmentation import NoAugmentation
+    from sklearn_ddfad.distillation._trajectory import Segment, trajectory_loss
+
+    clips, labels, batches = problem(shape, steps, cpc, device)
+    network = FunctionalNetwork(module(name, shape).to(device))
+    start = network.initial_parameters()
+    segment = Segment(start, start + 0.01 * torch.randn_like(start))
+    alpha = torch.tensor(0.01, device=device, requires_grad=True)
+    clips.requires_grad_()
+    plan = [(indices, None) for indices in batches]
+    budget = 2**60 if side == "ours, all graphs" else None
+
+    def run():
+        loss = trajectory_loss(
+            network, segment, clips, labels, alpha, plan, NoAugmentation(), budget
+        )
+        torch.autograd.grad(loss, (clips, alpha))
+
+    return run
+
+
+def reference(side, name, shape, steps, cpc, device):
+    """Return a function that computes the same as published code does."""
+    from _reference import convnet, outer_gradient
+
+    from sklearn_ddfad._training import _with_layers_of_torch
+
+    clips, labels, batches = problem(shape, steps, cpc, device)
+    kind, _, width = name.partition("-")
+    if kind == "convnet":
+        network = convnet(shape, CLASSES, int(width)).to(device)
+    else:  # the same architecture as ours, of torch's own layers
+        network = _with_layers_of_torch(module(name, shape)).to_empty(device=device)
+    start = [torch.randn_like(p) / 10 for p in network.parameters()]
+    target = [p + 0.01 * torch.randn_like(p) for p in start]
+    alpha = torch.tensor(0.01, device=device)
+    return partial(outer_gradient, network, start, target, clips, labels, alpha, batches)
+
+
+def module(name, shape):
+    """Return the network called `name`: "convnet-32" is a ConvNet of that width."""
+    from _harness import network
+
+    from sklearn_ddfad.networks import make_network
+
+    return make_network(network(name), shape, CLASSES)
+
+
+def problem(shape, steps, cpc, device):
+    """Return clips, labels, and which clips each step sees."""
     torch.manual_seed(0)
-    clips = torch.randn(cpc * CLASSES, *SHAPE, device=device)
+    clips = torch.randn(cpc * CLASSES, *shape, device=device)
     labels = torch.arange(len(clips), device=device) % CLASSES
     batches = []
     while len(batches) < steps:
@@ -35,51 +93,20 @@ def problem(steps, cpc, width, device):
     return clips, labels, batches[:steps]
 
 
-def ours(steps, cpc, width, device, memory_budget):
-    """Return a function that computes one outer gradient as TrajectoryDistiller does."""
-    from sklearn_ddfad import ConvNet
-    from sklearn_ddfad._training import FunctionalNetwork
-    from sklearn_ddfad.augmentation import NoAugmentation
-    from sklearn_ddfad.distillation._trajectory import Segment, trajectory_loss
-
-    clips, labels, batches = problem(steps, cpc, width, device)
-    network = FunctionalNetwork(ConvNet(SHAPE, CLASSES, width=width).to(device))
-    start = network.initial_parameters()
-    segment = Segment(start, start + 0.01 * torch.randn_like(start))
-    alpha = torch.tensor(0.01, device=device, requires_grad=True)
-    clips.requires_grad_()
-    plan = [(indices, None) for indices in batches]
-
-    def run():
-        loss = trajectory_loss(
-            network, segment, clips, labels, alpha, plan, NoAugmentation(), memory_budget
-        )
-        torch.autograd.grad(loss, (clips, alpha))
-
-    return run
-
-
-def reference(steps, cpc, width, device, memory_budget):
-    """Return a function that computes the same as published code does."""
-    from _reference import convnet, outer_gradient
-
-    clips, labels, batches = problem(steps, cpc, width, device)
-    module = convnet(SHAPE, CLASSES, width).to(device)
-    start = [p.detach().clone() for p in module.parameters()]
-    target = [p + 0.01 * torch.randn_like(p) for p in start]
-    alpha = torch.tensor(0.01, device=device)
-    return lambda: outer_gradient(module, start, target, clips, labels, alpha, batches)
-
-
-def measure_one(side, steps, cpc, width, threads, memory_budget=2**30):
+def measure(side, network, steps, cpc, threads):
     """Measure one configuration in this process."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    from sklearn_ddfad._memory import freed_memory_kept
+
     torch.set_num_threads(threads)
-    run = {"ours": ours, "reference": reference}[side](steps, cpc, width, device, memory_budget)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    prepare = reference if side == "reference" else ours
+    if side != "reference":  # as a fit of TrajectoryDistiller does, for its whole length
+        freed_memory_kept().__enter__()
+    prepare(side, network, TINY, 2, 1, device)()
     before = resident(device)
-    run()
+    run = prepare(side, network, SHAPE, steps, cpc, device)
     seconds = []
-    while len(seconds) < 2 or (sum(seconds) < 2 and len(seconds) < 20):
+    while len(seconds) < 2 or (sum(seconds) < 3 and len(seconds) < 20):
         started = perf_counter()
         run()
         if device == "cuda":
@@ -91,6 +118,7 @@ def measure_one(side, steps, cpc, width, threads, memory_budget=2**30):
 def resident(device):
     """Return the memory in use now, in MB."""
     if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 2**20
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
@@ -101,12 +129,30 @@ def peak(device):
     return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_memory()
 
 
-def fits(steps, cpc, width):
-    """Tell whether the reference's graph has a chance in 16 GB (8 images a layer, twice)."""
-    batch = min(50, cpc * CLASSES)
-    return torch.cuda.is_available() or (
-        steps * batch * width * SHAPE[1] * SHAPE[2] * 1.33 * 14 < MOST_FLOATS
-    )
+def fits(side, rows, steps):
+    """Tell from fewer steps whether a graph of all steps has a chance in memory."""
+    known = [row for row in rows if row["side"] == side and row["steps"] < steps]
+    if side == "ours" or not known or torch.cuda.is_available():
+        return True
+    return known[-1]["megabytes"] * steps / known[-1]["steps"] < MOST_MEGABYTES
+
+
+def compare(rows):
+    """Return time and memory of the reference over ours, for each configuration that has both."""
+    found = {(r["side"], r["network"], r["cpc"], r["steps"]): r for r in rows}
+    comparison = []
+    for (side, *configuration), row in found.items():
+        plain = found.get(("reference", *configuration))
+        if side != "reference" and plain:
+            comparison.append(
+                dict(zip(("network", "cpc", "steps"), configuration, strict=True))
+                | {
+                    "side": side,
+                    "times_faster": round(plain["seconds"] / row["seconds"], 2),
+                    "times_less_memory": round(plain["megabytes"] / row["megabytes"], 2),
+                }
+            )
+    return comparison
 
 
 def main():
@@ -116,26 +162,23 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure_one(**json.loads(options.one))))
+        print(json.dumps(measure(**json.loads(options.one))))
         return
-    results = Results(f"outer_iteration_{options.preset}")
-    grid = PRESETS[options.preset]
-    for width, cpc, steps in product(grid["width"], grid["cpc"], grid["steps"]):
-        for side in ("reference", "ours", "ours, no budget"):
-            key = {"side": side, "steps": steps, "cpc": cpc, "width": width}
-            if side == "reference" and not fits(steps, cpc, width):
-                continue
-            budget = 0 if "no budget" in side else 2**30
-            results.measure(
-                lambda side, budget=budget, **key: in_fresh_process(
-                    __file__,
-                    side=side.split(",")[0],
-                    threads=options.threads,
-                    memory_budget=budget,
-                    **key,
-                ),
-                **key,
-            )
+    grid, results = PRESETS[options.preset], Results(f"outer_iteration_{options.preset}")
+    one = partial(in_fresh_process, __file__, threads=options.threads)
+    for network, cpc in product(grid["networks"], grid["cpc"]):
+        rows = []
+        for steps, side in product(grid["steps"], SIDES):
+            if fits(side, rows, steps):
+                key = {"network": network, "cpc": cpc, "steps": steps, "side": side}
+                rows.append(results.measure(one, **key))
+        results.save(comparison=compare(results.rows))
+    labels = {"steps": "student steps", "seconds": "time (s)", "megabytes": "memory (MB)"}
+    for what in ("seconds", "megabytes"):
+        picture = results.picture("time" if what == "seconds" else "memory")
+        curves(results.rows, "steps", what, picture, by=["side", "cpc"], panels="network", labels=labels)  # fmt: skip  # noqa: E501
+    for line in results.content["comparison"]:
+        print(line)
 
 
 if __name__ == "__main__":

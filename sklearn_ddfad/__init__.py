@@ -4,7 +4,7 @@ A recording comes in, is heard, distilled or selected, judged, put to use, and m
 
 ``datasets``            load_audio_folder, fetch_fsdd, make_audio_classification
 ``feature_extraction``  how a recording is heard: FDMFCC
-``networks``            ConvNet, MLP: modules only
+``networks``            ConvNet, ResNet18, VGG11, MLP: modules only
 ``augmentation``        differentiable, the draw passed as a value
 ``distillation``        synthetic clips, by matching training trajectories: TrajectoryDistiller
 ``coreset``             real clips, chosen: RandomSelector
@@ -26,12 +26,13 @@ from sklearn_ddfad.distillation import TrajectoryDistiller
 from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.evaluation import evaluate
 from sklearn_ddfad.feature_extraction import FDMFCC
-from sklearn_ddfad.networks import MLP, ConvNet
+from sklearn_ddfad.networks import MLP, VGG11, ConvNet, ResNet18
 from sklearn_ddfad.reconstruction import GriffinLimInverter
 
 __all__ = [
     "FDMFCC",
     "MLP",
+    "VGG11",
     "Augmentation",
     "ConvNet",
     "DistillationSampler",
@@ -39,6 +40,7 @@ __all__ = [
     "DistilledSet",
     "GriffinLimInverter",
     "RandomSelector",
+    "ResNet18",
     "TrajectoryDistiller",
     "__version__",
     "evaluate",

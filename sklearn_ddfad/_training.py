@@ -1,7 +1,9 @@
 """The corridor where gradients run: networks as functions, and the judge of all sets."""
 
 from contextlib import contextmanager
+from copy import deepcopy
 from math import ceil, cos, pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +12,15 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
 from skorch import NeuralNetClassifier
 from skorch.dataset import unpack_data
-from torch.func import functional_call
+from torch import nn
+from torch.func import functional_call, grad, vmap
+from torch.overrides import TorchFunctionMode
 
+from sklearn_ddfad._memory import freed_memory_kept
 from sklearn_ddfad._validation import resolve_device
 from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.networks import make_network
+from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
 
 
 def draw_seed(rng):
@@ -46,10 +52,19 @@ class FunctionalNetwork:
         self._names = list(parameters)
         self._shapes = [p.shape for p in parameters.values()]
         self._sizes = [p.numel() for p in parameters.values()]
+        self.n_parameters = sum(self._sizes)
 
     def initial_parameters(self):
         """Return a copy of the module's own parameters as one vector."""
         return torch.cat([p.detach().reshape(-1) for p in self.module.parameters()])
+
+    def share_parameters(self, theta):
+        """Make the module's parameters views of `theta`, and return them."""
+        parameters = list(self.module.parameters())
+        for parameter, part in zip(parameters, theta.split(self._sizes), strict=True):
+            parameter.data = part.view(parameter.shape)
+            parameter.requires_grad_()
+        return parameters
 
     def __call__(self, theta, X):
         parts = theta.split(self._sizes)
@@ -70,6 +85,52 @@ def functional_network(network, input_shape, n_classes, *, seed, device):
     with isolated_rng(seed):
         module = make_network(network, input_shape, n_classes)
     return FunctionalNetwork(module.to(device))
+
+
+def stacked_gradient(network):
+    """Return the function that computes the gradients of many such networks in one pass.
+
+    ``gradient(thetas, X, y)`` takes parameters of shape ``(n_networks, n_parameters)`` and a batch
+    for each, ``(n_networks, n_clips, ...)``. It raises RuntimeError where the network does what
+    ``torch.func.vmap`` cannot.
+    """
+    stackable = FunctionalNetwork(_with_layers_of_torch(deepcopy(network.module)))
+    one = grad(lambda theta, X, y: F.cross_entropy(stackable(theta, X), y))
+
+    def gradient(thetas, X, y):
+        with _OneMemoryFormat():
+            return vmap(one)(thetas, X, y)
+
+    return gradient
+
+
+def _with_layers_of_torch(module):
+    """Put torch's own layers in the place of ours, whose derivatives vmap cannot look into."""
+    for name, layer in module.named_children():
+        setattr(module, name, _layer_of_torch(layer))
+    return module
+
+
+def _layer_of_torch(layer):
+    """Return a layer with the same parameters, in the same order; their values do not count."""
+    if type(layer) is Conv2d:
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+        geometry: dict[str, Any] = {name: getattr(layer, name) for name in names}
+        return nn.Conv2d(**geometry, bias=layer.bias is not None, device="meta")
+    if type(layer) is InstanceNorm:
+        n_channels = len(layer.weight)
+        norm = nn.GroupNorm(n_channels, n_channels, layer.eps, device="meta")
+        activation = nn.ReLU() if layer.after.relu else nn.Identity()
+        return nn.Sequential(norm, activation, nn.AvgPool2d(layer.after.pool))
+    return _with_layers_of_torch(layer)
+
+
+class _OneMemoryFormat(TorchFunctionMode):
+    """Within this block nobody asks for a memory format: vmap knows one only."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        asked = {name: value for name, value in (kwargs or {}).items() if name != "memory_format"}
+        return func(*args, **asked)
 
 
 # ------------------------------------------------------------------------------------------
@@ -97,7 +158,7 @@ def network_classifier(
 
     Parameters
     ----------
-    network : {"auto", "convnet", "mlp"} or callable, default="auto"
+    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
         A name, a module class or a callable ``(input_shape, n_classes) -> torch.nn.Module``.
     n_steps : int, default=400
         Training takes this many steps, and at least 20 epochs: small and large sets are then
@@ -135,6 +196,7 @@ def network_classifier(
         "optimizer": torch.optim.SGD,
         "optimizer__weight_decay": 5e-4,
         "iterator_train__shuffle": True,
+        "iterator_train__collate_fn": _stack,
         "train_split": None,
         "verbose": 0,
     }
@@ -149,6 +211,12 @@ def network_classifier(
         random_state=random_state,
         **{**settings, **kwargs},
     )
+
+
+def _stack(pairs):
+    """Return clips and labels of a batch as tensors; they are copied, for some may be read-only."""
+    X, y = zip(*pairs, strict=True)
+    return torch.from_numpy(np.stack(X)), torch.as_tensor(np.stack(y))
 
 
 _MIN_EPOCHS = 20
@@ -176,6 +244,7 @@ class NetworkClassifier(NeuralNetClassifier):
         with isolated_rng(seed, self.device):
             return super().fit(X, self.encoder_.transform(y), **fit_params)
 
+    @freed_memory_kept()
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train for ``n_steps`` steps, but no less than 20 epochs."""
         steps_an_epoch = ceil(len(X) / self.batch_size)

@@ -4,6 +4,9 @@ Everything is refused here, before any work starts, with one sentence: which cli
 what would do.
 """
 
+import os
+from hashlib import blake2b
+from math import prod
 from os import PathLike
 
 import numpy as np
@@ -24,11 +27,13 @@ __all__ = [
     "Clips",
     "HasMethods",
     "Interval",
+    "Rows",
     "StrOptions",
     "check_clips",
     "check_features",
     "check_labels",
     "fit_context",
+    "is_held_elsewhere",
     "resolve_device",
 ]
 
@@ -39,7 +44,7 @@ _PCM = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}
 def resolve_device(device):
     """Return the torch device called `device`; ``"auto"`` is CUDA where there is one."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _own_gpu() if torch.cuda.is_available() else torch.device("cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
@@ -51,6 +56,14 @@ def resolve_device(device):
         )
         raise ValueError(msg)
     return resolved
+
+
+def _own_gpu():
+    """Return the GPU of this process: those that ``torchrun`` starts have one each."""
+    number = os.environ.get("LOCAL_RANK")
+    if number is None:
+        return torch.device("cuda")
+    return torch.device("cuda", int(number) % torch.cuda.device_count())
 
 
 def from_torch(X):
@@ -201,12 +214,124 @@ class _Files(Clips):
 # ------------------------------------------------------------------------------------------
 
 
-def check_features(estimator, X, *, reset=True):
-    """Return features as a float32 array of shape ``(n_clips, ...)``, at least 2-D, all finite."""
-    X = from_torch(X)
-    return validate_data(
-        estimator, X, reset=reset, dtype=np.float32, allow_nd=True, ensure_min_samples=1
+class Rows:
+    """Features read a few rows at a time, as float32, whatever holds them.
+
+    Parameters
+    ----------
+    source : array-like of shape (n_clips, ...)
+        What has ``shape`` and ``dtype`` and is read by slices and by rising indices, as NumPy
+        arrays are: an array, a ``numpy.memmap``, a dataset of an HDF5 file. It is never modified.
+    indices : ndarray of int or None, default=None
+        The rows of `source` that count, in any order, some perhaps twice; ``None`` is all of them.
+    """
+
+    BATCH_BYTES = 2**24  # of one batch, where the caller has no size in mind
+
+    def __init__(self, source, indices=None):
+        self._source, self._indices = source, indices
+
+    def __len__(self):
+        return self._source.shape[0] if self._indices is None else len(self._indices)
+
+    @property
+    def shape(self):
+        """Number of rows, and the shape of one."""
+        return (len(self), *self._source.shape[1:])
+
+    def __getitem__(self, key):
+        """Return the rows of a slice or of an array of indices: a new C-contiguous array."""
+        if self._indices is not None:
+            return self._read(self._indices[key])
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step == 1:  # a copy, which the source does not share
+                return _as_float32(self._source[start : max(start, stop)], copy=True)
+            key = np.arange(start, stop, step)
+        return self._read(np.asarray(key))
+
+    def _read(self, indices):
+        if isinstance(self._source, np.ndarray):
+            return _as_float32(self._source[indices], copy=None)
+        known, place = np.unique(indices, return_inverse=True)  # files want them rising
+        return _as_float32(self._source[known], copy=None)[place]
+
+    def subset(self, indices):
+        """Return some of the rows, still to be read."""
+        return Rows(self._source, indices if self._indices is None else self._indices[indices])
+
+    def batches(self, size=None):
+        """Yield consecutive rows, `size` at a time, or as many as take 16 MB."""
+        if size is None:
+            size = max(1, self.BATCH_BYTES // (4 * prod(self.shape[1:]) or 1))
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def mean_and_std(self):
+        """Return mean and standard deviation over the rows, in float64."""
+        total = squares = np.zeros(self.shape[1:])
+        for batch in self.batches():
+            total = total + batch.sum(axis=0, dtype=np.float64)
+            squares = squares + np.einsum("i...,i...->...", batch, batch, dtype=np.float64)
+        mean = total / len(self)
+        return mean, np.sqrt(np.maximum(squares / len(self) - mean**2, 0))
+
+    def fingerprint(self):
+        """Return a hash of all numbers: the same, whatever holds them."""
+        digest = blake2b(repr(self.shape).encode())
+        for batch in self.batches():
+            digest.update(batch)
+        return digest.hexdigest()
+
+
+def _as_float32(rows, copy):
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        return np.array(rows, dtype=np.float32, order="C", copy=copy)
+
+
+def is_held_elsewhere(X):
+    """Tell whether `X` is array-like, but not in memory: to be read a few rows at a time."""
+    if isinstance(X, np.memmap):
+        return X.ndim > 1
+    return (
+        all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
+        and not isinstance(X, np.ndarray | np.generic)
+        and not hasattr(X, "toarray")  # sparse
+        and len(X.shape) > 1
     )
+
+
+def check_features(estimator, X, *, reset=True):
+    """Return features, ``(n_clips, ...)`` with at least two axes, as :class:`Rows`, all finite."""
+    X = from_torch(X)
+    elsewhere = is_held_elsewhere(X)
+    with np.errstate(over="ignore"):
+        checked = validate_data(
+            estimator,
+            np.asarray(X[:1]) if elsewhere else X,
+            reset=reset,
+            dtype=np.float32,
+            allow_nd=True,
+            ensure_all_finite=False,
+            ensure_min_samples=1,
+        )
+    rows = Rows(X if elsewhere else checked)
+    _check_finite(rows)
+    return rows
+
+
+def _check_finite(rows):
+    start = 0
+    for batch in rows.batches():
+        finite = np.isfinite(batch)
+        if not finite.all():
+            clip = start + finite.all(axis=tuple(range(1, batch.ndim))).argmin()
+            msg = (
+                f"clip {clip} of X contains NaN, infinity or a number beyond float32; repair it "
+                "or leave it out."
+            )
+            raise ValueError(msg)
+        start += len(batch)
 
 
 def check_labels(y, n_clips):

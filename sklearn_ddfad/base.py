@@ -58,6 +58,8 @@ class BaseReducer(
         ----------
         X : array-like of shape (n_clips, ...)
             Features, all finite: feature images ``(n_planes, n_coefficients, n_frames)`` or rows.
+            What is not in memory, a ``numpy.memmap`` or whatever else is read by slices, is never
+            held whole: a few clips are read at a time.
         y : array-like of shape (n_clips,)
             Labels of any type.
 
@@ -120,7 +122,7 @@ class BaseReducer(
             Labels of the type given to ``fit``.
         """
         X = self._check_like_fitted(X)
-        return self.classes_[self.estimator_.predict(X)]
+        return self.classes_[in_batches(self.estimator_.predict, X)]
 
     @available_if(lambda self: self.estimator is None or hasattr(self.estimator, "predict_proba"))
     def predict_proba(self, X):
@@ -132,7 +134,7 @@ class BaseReducer(
             Columns in the order of ``classes_``.
         """
         X = self._check_like_fitted(X)
-        return self.estimator_.predict_proba(X)
+        return in_batches(self.estimator_.predict_proba, X)
 
     def _check_like_fitted(self, X):
         check_is_fitted(self)
@@ -183,6 +185,11 @@ class BaseReducer(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # transform returns a torch tensor
         return tags
+
+
+def in_batches(method, X):
+    """Return what `method` answers to all the :class:`Rows` of `X`, asked a few at a time."""
+    return np.concatenate([method(batch) for batch in X.batches()])
 
 
 def pick_per_class(codes, cpc, rng):

@@ -10,7 +10,7 @@ class RandomSelector(BaseReducer):
     ----------
     cpc : int, default=10
         Clips per class.
-    network : {"auto", "convnet", "mlp"} or callable, default="auto"
+    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
         The network that is trained on the small set where `estimator` is None.
     estimator : classifier or None, default=None
         What is trained on the small set; ``None`` is ``network_classifier(network)``.

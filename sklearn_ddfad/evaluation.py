@@ -1,13 +1,16 @@
 """What a small set is worth: arrays in, a dictionary out; nothing is chosen here."""
 
+from math import prod
 from time import perf_counter
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 
 from sklearn_ddfad._training import draw_seed, network_classifier
-from sklearn_ddfad._validation import from_torch
+from sklearn_ddfad._validation import Rows, from_torch, is_held_elsewhere
+from sklearn_ddfad.base import in_batches
 
 
 def evaluate(X, y, X_test, y_test, *, estimator=None, n_repeats=5, random_state=0):
@@ -20,7 +23,8 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, n_repeats=5, random_state=
     y : array-like of shape (n_clips,)
         Its labels.
     X_test, y_test : array-like
-        Features and labels of the clips to test on.
+        Features and labels of the clips to test on; those that are not in memory (a
+        ``numpy.memmap``, ...) are read a few at a time.
     estimator : classifier or None, default=None
         The judge; ``None`` is ``network_classifier()``. Its ``random_state`` is set anew for each
         repeat, where it has one.
@@ -56,12 +60,19 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, n_repeats=5, random_state=
         started = perf_counter()
         fresh.fit(X, y)
         seconds[i] = perf_counter() - started
-        scores[i] = fresh.score(X_test, y_test)
+        scores[i] = _score(fresh, X_test, y_test)
     return {
         "test_score": scores,
         "mean": float(scores.mean()),
         "std": float(scores.std()),
         "fit_time": seconds,
         "n_clips": len(X),
-        "n_stored": int(np.size(X)),
+        "n_stored": prod(np.shape(X)),
     }
+
+
+def _score(classifier, X, y):
+    """Return the share of clips whose label is told rightly, without holding `X` whole."""
+    if not is_held_elsewhere(X):
+        return classifier.score(X, y)
+    return accuracy_score(y, in_batches(classifier.predict, Rows(X)))

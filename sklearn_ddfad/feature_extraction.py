@@ -8,13 +8,20 @@ batch. Letters used in shapes: n_clips, n_samples, n_frames, n_bins, n_mels, n_m
 
 import warnings
 from functools import lru_cache
+from math import prod
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
+from shutil import disk_usage
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed, effective_n_jobs
+from numpy.lib.format import open_memmap
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from torch.nn import functional as F
 
 from sklearn_ddfad._validation import (
     Interval,
@@ -23,9 +30,11 @@ from sklearn_ddfad._validation import (
     fit_context,
     resolve_device,
 )
+from sklearn_ddfad.datasets._files import whole_or_nothing
 
 DEFAULT_SAMPLE_RATE = 8000  # of arrays, which carry no rate: that of FSDD
 _POWER_FLOOR = 1e-10  # -100 dB, as in librosa
+_SAMPLES_AT_A_TIME = 2**17  # their spectra take about a megabyte
 
 # ------------------------------------------------------------------------------------------
 # The nine steps, as functions
@@ -34,9 +43,8 @@ _POWER_FLOOR = 1e-10  # -100 dB, as in librosa
 
 def emphasize(waveforms, coefficient=0.97):
     """Step 1, pre-emphasis: ``x[t] - coefficient * x[t - 1]``, with silence before the clip."""
-    return torch.cat(
-        [waveforms[..., :1], waveforms[..., 1:] - coefficient * waveforms[..., :-1]], dim=-1
-    )
+    now, before = waveforms[..., 1:], waveforms[..., :-1]
+    return torch.cat([waveforms[..., :1], now.sub(before, alpha=coefficient)], dim=-1)
 
 
 def stft(waveforms, *, n_fft, frame_length, hop_length):
@@ -49,7 +57,7 @@ def stft(waveforms, *, n_fft, frame_length, hop_length):
         n_fft,
         hop_length=hop_length,
         win_length=frame_length,
-        window=_hann(frame_length, waveforms),
+        window=hann_window(frame_length, waveforms.dtype, waveforms.device),
         center=True,
         pad_mode="constant",
         return_complex=True,
@@ -120,6 +128,11 @@ def halved_difference(cepstra):
     return torch.diff(cepstra, append=cepstra[..., -1:]) / 2
 
 
+def _adjoint_difference(planes):
+    """Apply the transpose of :func:`halved_difference`, ``D``: ``<D c, p> = <c, D' p>``."""
+    return torch.diff(F.pad(planes[..., :-1], (1, 1))) / -2
+
+
 def fuse(cepstra):
     """Steps 8 and 9: ``(n, n_mfcc, n_frames)`` to ``(n, 3, n_mfcc, n_frames)``."""
     delta = halved_difference(cepstra)
@@ -133,21 +146,36 @@ def unfuse(planes, weights):
     as a whole. `weights`, shape ``(3, n_mfcc)``, multiplies the squared errors.
     """
     n_frames = planes.shape[-1]
-    eye = torch.eye(n_frames, dtype=torch.float64, device=planes.device)
-    operators = fuse(eye[None])[0].mT  # (3, n_frames, n_frames): what fuse does to a column
-    weights = weights.to(eye)
-    normal = torch.einsum("pk,pst,psu->ktu", weights, operators, operators)
-    target = torch.einsum("pk,pst,npks->nkt", weights, operators, planes.to(eye))
-    return torch.linalg.solve(normal, target[..., None])[..., 0].to(planes.dtype)
+    first, second, third = planes.double().unbind(dim=1)  # each (n, n_mfcc, n_frames)
+    w, w1, w2 = weights.to(first)[..., None]
+    target = w * first + _adjoint_difference(w1 * second + _adjoint_difference(w2 * third))
+
+    # The normal matrix is w + w1 D'D + w2 D'D'DD. The DCT diagonalises D'D; D'D'DD is its square
+    # but for the first frame, which has no predecessor: less d d' / 4, where d is D' of that frame.
+    waves = dct_matrix(n_frames, n_frames).to(first)
+    half_sine = torch.arange(n_frames).to(first).mul(torch.pi / 2 / n_frames).sin()
+    eigenvalues = w + w1 * half_sine**2 + w2 * half_sine**4
+    d = waves @ _adjoint_difference(torch.eye(1, n_frames).to(first)[0])
+    smoothed, d_smoothed = target @ waves.mT / eigenvalues, d / eigenvalues
+    share = (w2 / 4) / (1 - (w2 / 4) * (d * d_smoothed).sum(dim=-1, keepdim=True))
+    cepstra = smoothed + share * (smoothed @ d)[..., None] * d_smoothed  # Sherman and Morrison
+    return (cepstra @ waves).to(planes.dtype)
+
+
+def a_few_at_a_time(function, clips, n_samples):
+    """Return ``function(clips)``, on a CPU computed for a few clips of `n_samples` at a time.
+
+    What lies in between then stays in the cache, and in memory that the process has already:
+    new pages for large spectra take the system longer than the arithmetic.
+    """
+    size = len(clips) if clips.is_cuda else max(1, _SAMPLES_AT_A_TIME // n_samples)
+    return torch.cat([function(part) for part in clips.split(size)])
 
 
 @lru_cache(maxsize=32)
-def _hann_window(length, dtype, device):
+def hann_window(length, dtype, device):
+    """Step 3: the window of a frame, shape ``(length,)``."""
     return torch.hann_window(length, dtype=dtype, device=device)
-
-
-def _hann(length, like):
-    return _hann_window(length, like.dtype, like.device)
 
 
 # ------------------------------------------------------------------------------------------
@@ -177,6 +205,7 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         "mono": ["boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
+        "n_jobs": [Integral, None],
     }
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -201,8 +230,15 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X, y=None):
-        """Fit and transform in one pass over the recordings; parameters as in :meth:`fit`.
+    def fit_transform(self, X, y=None, out=None):
+        """Fit and transform in one pass over the recordings.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        out : array-like, path or None, default=None
+            As in :meth:`transform`; an array is read again, too, to be standardised.
 
         Returns
         -------
@@ -211,31 +247,45 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         """
         clips = self._listen(X, reset=True)
         self._learn_geometry(clips)
-        planes = np.empty((len(clips), *self.planes_shape_), dtype=np.float32)
-        self._learn_scale(clips, keep=planes)
-        planes -= self.mean_
-        planes /= self.scale_
-        return self._lay_out(planes)
 
-    def transform(self, X):
+        def fill(features):
+            self._learn_scale(clips, keep=features)
+            for rows in self._batches(clips):
+                features[rows] = self._lay_out(self.standardized(self._as_planes(features[rows])))
+
+        return written(out, (len(clips), *self.feature_shape_), fill)
+
+    def transform(self, X, out=None):
         """Return the standardised features of recordings.
 
         Parameters
         ----------
         X : list of 1-D arrays, 2-D array, pandas Series or list of paths
             The recordings, cut or padded with silence to the learned length.
+        out : array-like, path or None, default=None
+            Where to write the features, a batch at a time, so that they need not fit in memory:
+            anything of their shape and of float32 that takes slices, or the path of an .npy file,
+            which is written whole or not at all (a file already there is replaced). An array is
+            left half filled when a recording turns out to be damaged.
 
         Returns
         -------
         features : ndarray of float32
-            Shape ``(n_clips, *feature_shape_)``.
+            Shape ``(n_clips, *feature_shape_)``: `out`, or the file as a ``numpy.memmap``.
+
+        Raises
+        ------
+        ValueError, TypeError, FileNotFoundError, OSError
+            Before any recording is heard, if `out` cannot take the features.
         """
         check_is_fitted(self)
         clips = self._listen(X, reset=False)
-        planes = np.empty((len(clips), *self.planes_shape_), dtype=np.float32)
-        for rows, batch in self._batches(clips):
-            planes[rows] = self.standardized(batch).cpu().numpy()
-        return self._lay_out(planes)
+
+        def fill(features):
+            for rows, planes in self._heard(clips, self.standardized):
+                features[rows] = self._lay_out(planes)
+
+        return written(out, (len(clips), *self.feature_shape_), fill)
 
     def inverse_transform(self, X):
         """Return waveforms that sound like features, by Griffin-Lim (Algorithm 2).
@@ -275,9 +325,15 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
 
     def raw_planes(self, X):
         """Return features of any layout as planes without standardisation, as a tensor."""
-        planes = X.float() if torch.is_tensor(X) else torch.tensor(np.asarray(X, np.float32))
-        planes = planes.reshape(-1, *self.planes_shape_)
+        planes = self._as_planes(X)
         return planes * planes.new_tensor(self.scale_) + planes.new_tensor(self.mean_)
+
+    def _as_planes(self, X):
+        planes = X.float() if torch.is_tensor(X) else torch.tensor(np.asarray(X, np.float32))
+        return planes.reshape(-1, *self.planes_shape_)
+
+    def _lay_out(self, planes):
+        return planes.cpu().numpy().reshape(len(planes), *self.feature_shape_)
 
     @property
     def feature_shape_(self):
@@ -380,7 +436,8 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         record = {
             "class": type(self).__name__,
-            "parameters": self.get_params() | {"device": "auto"},  # elsewhere there are others
+            # elsewhere there are other devices and cores
+            "parameters": self.get_params() | {"device": "auto", "n_jobs": None},
             "sample_rate": self.sample_rate_,
             "n_samples": self.n_samples_,
         }
@@ -395,25 +452,45 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         return clips
 
     def _batches(self, clips):
-        """Yield ``(rows, planes)``: raw feature planes of consecutive clips, on the device."""
+        """Return the slices of consecutive clips that are heard at a time."""
+        size = self.batch_size
+        return [slice(start, start + size) for start in range(0, len(clips), size)]
+
+    def _heard(self, clips, use):
+        """Yield ``(rows, use(planes))`` in order; two batches a job are held at a time.
+
+        Reading files and computing leave Python's lock alone most of the time: threads will do.
+        """
         device = resolve_device(self.device)
-        for start in range(0, len(clips), self.batch_size):
-            rows = slice(start, start + self.batch_size)
+
+        @delayed
+        def hear(rows):
             waveforms = torch.from_numpy(clips.padded(rows, self.n_samples_)).to(device)
             with torch.no_grad():
-                yield rows, self._planes(waveforms)
+                return rows, use(a_few_at_a_time(self._planes, waveforms, self.n_samples_))
+
+        self.mel_bank(torch.zeros(()))  # kept from now on: to make it is not for several threads
+        batches, n_jobs = self._batches(clips), effective_n_jobs(self.n_jobs)
+        with Parallel(n_jobs=self.n_jobs, prefer="threads") as parallel:
+            for first in range(0, len(batches), 2 * n_jobs):
+                yield from parallel(map(hear, batches[first : first + 2 * n_jobs]))
 
     def _learn_scale(self, clips, keep=None):
-        """Learn mean and scale per coefficient in one pass; copy the raw planes to `keep`."""
-        n, total, squares = 0, np.zeros(()), np.zeros(())
-        for rows, batch in self._batches(clips):
-            n += batch.shape[0] * batch.shape[-1]
-            total = total + batch.sum(dim=(0, 3), dtype=torch.float64).cpu().numpy()
-            squares = squares + batch.double().square().sum(dim=(0, 3)).cpu().numpy()
+        """Learn mean and scale per coefficient in one pass; lay the raw planes out in `keep`."""
+
+        def use(planes):
+            total = planes.sum(dim=(0, 3), dtype=torch.float64)
+            squares = planes.double().square().sum(dim=(0, 3))
+            sums = torch.stack([total, squares]).cpu().numpy()
+            return sums, None if keep is None else self._lay_out(planes)
+
+        sums = np.zeros((2, *self.planes_shape_[:2]))
+        for rows, (more, features) in self._heard(clips, use):
+            sums += more  # in order, so that rounding does not depend on the number of jobs
             if keep is not None:
-                keep[rows] = batch.cpu().numpy()
-        mean = total / n
-        scale = np.sqrt(np.maximum(squares / n - mean**2, 0))
+                keep[rows] = features
+        mean, square = sums / (len(clips) * self.planes_shape_[-1])
+        scale = np.sqrt(np.maximum(square - mean**2, 0))
         still = scale <= 1e-6 * np.maximum(np.abs(mean), 1)  # constant up to rounding
         scale = np.where(still, 1.0, scale)
         if not self.standardize:
@@ -421,8 +498,57 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         self.mean_ = mean.astype(np.float32)[..., None]
         self.scale_ = scale.astype(np.float32)[..., None]
 
-    def _lay_out(self, planes):
-        return planes.reshape(len(planes), *self.feature_shape_)
+
+def written(out, shape, fill):
+    """Return `out`, filled: an array, a file that is mapped, or for None a new array.
+
+    Parameters
+    ----------
+    out : array-like, str, Path or None
+        See :meth:`BaseExtractor.transform`; refused before anything is filled.
+    shape : tuple of int
+        Of the features, float32.
+    fill : callable
+        Writes them, slice by slice, into the array it is given.
+    """
+    if isinstance(out, (str, PathLike)):
+        with whole_or_nothing(out) as draft:
+            _check_path(Path(out), 4 * prod(shape))
+            fill(open_memmap(draft, mode="w+", dtype=np.float32, shape=shape))
+        return np.load(out, mmap_mode="r+")
+    features = np.empty(shape, dtype=np.float32) if out is None else out
+    _check_out(features, shape)
+    fill(features)
+    return features
+
+
+def _check_path(path, n_bytes):
+    """Refuse what the disk cannot hold: a mapped file that outgrows it would end the process."""
+    if path.is_dir():
+        msg = f"out={str(path)!r} is a folder; name a file in it."
+        raise ValueError(msg)
+    free = disk_usage(path.parent).free
+    if n_bytes > free:
+        msg = (
+            f"out={str(path)!r} takes {n_bytes / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; "
+            "make room, or write elsewhere."
+        )
+        raise OSError(msg)
+
+
+def _check_out(out, shape):
+    if not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
+        msg = f"out={out!r} is no array and no path; pass one of them, or None."
+        raise TypeError(msg)
+    if tuple(out.shape) != shape or out.dtype != np.float32:
+        msg = (
+            f"out has shape {tuple(out.shape)} and type {out.dtype}; these features take shape "
+            f"{shape} and float32."
+        )
+        raise ValueError(msg)
+    if hasattr(out, "flags") and not out.flags.writeable:
+        msg = "out cannot be written to; map the file with mode='r+', or pass another array."
+        raise ValueError(msg)
 
 
 def extractor_from_state(record, arrays):
@@ -477,9 +603,11 @@ class FDMFCC(BaseExtractor):
     mono : bool, default=False
         Whether stereo files are averaged; they are refused otherwise.
     batch_size : int, default=256
-        Clips heard at a time: what memory is needed beside the output.
+        Clips heard at a time by each job: what memory is needed beside the output.
     device : str, default="auto"
         Where to compute; ``"auto"`` is CUDA where there is one.
+    n_jobs : int or None, default=None
+        Batches read and heard at a time, in threads; the result does not depend on it.
 
     Attributes
     ----------
@@ -532,6 +660,7 @@ class FDMFCC(BaseExtractor):
         mono=False,
         batch_size=256,
         device="auto",
+        n_jobs=None,
     ):
         self.sample_rate = sample_rate
         self.duration = duration
@@ -548,6 +677,7 @@ class FDMFCC(BaseExtractor):
         self.mono = mono
         self.batch_size = batch_size
         self.device = device
+        self.n_jobs = n_jobs
 
     def _planes(self, waveforms):
         """Steps 1 to 9: ``(n, n_samples)`` to ``(n, 3, n_mfcc, n_frames)``."""

@@ -7,6 +7,7 @@ projections (Eq. 4 to 6) for the phases that the features do not hold, de-emphas
 Letters used in shapes: n_clips, n_samples, n_frames, n_bins, n_mels.
 """
 
+from functools import lru_cache, partial
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -19,9 +20,16 @@ from torch.nn import functional as F
 
 from sklearn_ddfad._validation import HasMethods, Interval, fit_context, resolve_device
 from sklearn_ddfad.datasets._files import MAX_AMPLITUDE
-from sklearn_ddfad.feature_extraction import db_to_power, power, stft
+from sklearn_ddfad.feature_extraction import (
+    a_few_at_a_time,
+    db_to_power,
+    hann_window,
+    power,
+    stft,
+)
 
 _TINY = torch.finfo(torch.float32).tiny
+_EPSILON = torch.finfo(torch.float64).eps
 _SILENT = 1e-12  # a magnitude far under anything heard: gives 0 a phase, and a gradient
 _ABSURD = 1e30  # standard deviations; beyond lies the end of float32
 _UNHEARD = 1e-3  # of the loudest sample's weight: under it, frames do not tell a sample
@@ -66,17 +74,22 @@ def mel_to_magnitude(mel_power, bank, *, n_iter=20):
     >>> torch.allclose(bank @ mel_to_magnitude(mel, bank) ** 2, mel, rtol=0.02)
     True
     """
-    level = mel_power.amax(dim=-2, keepdim=True).clamp_min(_TINY)
+    mel = mel_power.mT  # frames are rows from here on
+    level = mel.amax(dim=-1, keepdim=True).clamp_min(_TINY)
     weights = 1 / torch.linalg.vector_norm(bank, dim=1, keepdim=True).clamp_min(_TINY)
-    weights = weights / torch.linalg.matrix_norm(weights * bank, ord=2)  # so the step 1 / L is 1
-    filters, target = weights * bank, weights * (mel_power / level)
+    gram = (weights * bank).double() @ (weights * bank).double().mT
+    lipschitz = torch.linalg.eigvalsh(gram)[-1]
+    weights = weights / lipschitz.sqrt().to(bank)  # so the step 1 / L is 1
+    filters, target = weights * bank, (weights.mT * (mel / level)).flatten(0, -2)
+    inverse = torch.linalg.pinv(gram / lipschitz, hermitian=True).to(bank) @ filters
 
-    solution = ahead = (torch.linalg.pinv(filters) @ target).clamp_min(0)
+    solution = ahead = (target @ inverse).clamp_min(0)
     for i in range(n_iter):
-        descended = ahead - filters.mT @ (filters @ ahead - target)
-        solution, last = descended.clamp_min(0), solution
-        ahead = solution + i / (i + 3) * (solution - last)
-    return (solution * level).clamp_min(_SILENT**2).sqrt()
+        missing = torch.addmm(target, ahead, filters.mT, alpha=-1)
+        solution, last = torch.addmm(ahead, missing, filters).clamp_min(0), solution
+        ahead = torch.lerp(last, solution, 1 + i / (i + 3))
+    power_spectra = solution.unflatten(0, mel.shape[:-1]) * level
+    return power_spectra.clamp_min(_SILENT**2).sqrt().mT
 
 
 # ------------------------------------------------------------------------------------------
@@ -149,10 +162,10 @@ def griffin_lim(
     X = magnitude * torch.polar(torch.ones_like(angle), angle).to(magnitude.device)
     last = None
     for _ in range(n_iter):
-        projected = project_onto_magnitude(X, magnitude)
-        consistent = project_onto_consistency(projected, n_samples=n_samples, **geometry)
-        X = consistent if last is None else consistent + momentum * (consistent - last)
-        last = consistent
+        waveform = istft(project_onto_magnitude(X, magnitude), n_samples=n_samples, **geometry)
+        # The spectrum is linear: a step further in waveforms is one in spectra, with fewer numbers.
+        further = waveform if last is None else torch.lerp(last, waveform, 1 + momentum)
+        X, last = stft(further, **geometry), waveform
     return istft(project_onto_magnitude(X, magnitude), n_samples=n_samples, **geometry)
 
 
@@ -214,26 +227,33 @@ def istft(X, *, n_samples, n_fft, frame_length, hop_length):
     -------
     waveforms : torch.Tensor of shape (..., n_samples)
     """
-    window = torch.hann_window(frame_length, dtype=X.real.dtype, device=X.device)
+    window = hann_window(frame_length, X.real.dtype, X.device)
     padding = (n_fft - frame_length) // 2  # of the window, which sits in the middle of the FFT
-    frames = torch.fft.irfft(X.mT, n=n_fft)[..., padding : padding + frame_length] * window
-    weight = _overlap_add(window.square().expand(X.shape[-1], -1), hop_length)
-    heard = weight > _UNHEARD * weight.max()
-    waveforms = _overlap_add(frames, hop_length) / weight.where(heard, torch.inf)
+    frames = torch.fft.irfft(X.mT, n=n_fft)[..., padding : padding + frame_length]
+    waveforms = _overlap_add(frames, window, hop_length)
+    waveforms = waveforms * _gain(X.shape[-1], hop_length, frame_length, window.dtype, X.device)
     waveforms = waveforms[..., n_fft // 2 - padding :][..., :n_samples]
     return F.pad(waveforms, (0, n_samples - waveforms.shape[-1]))
 
 
-def _overlap_add(frames, hop_length):
-    """Add up frames, each `hop_length` later: ``(..., n_frames, frame_length)`` to one line."""
+def _overlap_add(frames, window, hop_length):
+    """Add up windowed frames, each `hop_length` later than the one before, to one line."""
     n_frames, frame_length = frames.shape[-2:]
-    n_parts = -(-frame_length // hop_length)
-    parts = F.pad(frames, (0, n_parts * hop_length - frame_length))
-    parts = parts.unflatten(-1, (n_parts, hop_length))
-    line = frames.new_zeros(*frames.shape[:-2], n_frames + n_parts - 1, hop_length)
-    for i in range(n_parts):
-        line[..., i : i + n_frames, :] += parts[..., i, :]
+    parts = range(0, frame_length, hop_length)
+    line = frames.new_zeros(*frames.shape[:-2], n_frames + len(parts) - 1, hop_length)
+    for i, start in enumerate(parts):
+        part = slice(start, min(start + hop_length, frame_length))
+        place = line[..., i : i + n_frames, : part.stop - part.start]
+        place.addcmul_(frames[..., part], window[part])
     return line.flatten(-2)
+
+
+@lru_cache(maxsize=8)
+def _gain(n_frames, hop_length, frame_length, dtype, device):
+    """Return what undoes the windows of frames that overlap; 0 where no frame hears anything."""
+    window = hann_window(frame_length, dtype, device)
+    weight = _overlap_add(window.expand(n_frames, -1), window, hop_length)
+    return torch.where(weight > _UNHEARD * weight.max(), 1 / weight, 0)
 
 
 def spectral_convergence(X, magnitude):
@@ -277,12 +297,12 @@ def deemphasize(waveforms, coefficient=0.97):
     >>> torch.allclose(deemphasize(emphasize(noise)), noise, atol=1e-6)
     True
     """
-    # The recursion, written out: a convolution with 1, c, c², ...; by FFT, long enough not to wrap.
-    n_samples = waveforms.shape[-1]
-    time = torch.arange(n_samples, dtype=torch.float64, device=waveforms.device)
-    response = torch.fft.rfft(coefficient**time, n=2 * n_samples)
-    spectrum = torch.fft.rfft(waveforms.double(), n=2 * n_samples) * response
-    return torch.fft.irfft(spectrum, n=2 * n_samples)[..., :n_samples].to(waveforms.dtype)
+    # 1 / (1 - c z) is the product of 1 + (c z) ** k for k = 1, 2, 4, ...: twice as far each time.
+    line, k = waveforms.double(), 1
+    while k < line.shape[-1] and coefficient**k > _EPSILON:
+        later = line[..., k:].add(line[..., :-k], alpha=coefficient**k)
+        line, k = torch.cat([line[..., :k], later], dim=-1), 2 * k
+    return line.to(waveforms.dtype)
 
 
 # ------------------------------------------------------------------------------------------
@@ -309,7 +329,7 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
     momentum : float, default=0.9
         Of fast Griffin-Lim; see :func:`griffin_lim`.
     batch_size : int, default=32
-        Clips at a time.
+        Clips at a time; on a CPU fewer of them if they are long, which is faster.
     device : str, default="auto"
         Where to compute; ``"auto"`` is CUDA where there is one.
     random_state : int, RandomState instance or None, default=0
@@ -403,12 +423,14 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         check_is_fitted(self.extractor)
         X = _check_features(X, self.extractor.feature_shape_)
         seed = check_random_state(self.random_state).randint(2**31)
-        waveforms = np.empty((len(X), self.extractor.n_samples_), dtype=np.float32)
+        n_samples = self.extractor.n_samples_
+        waveforms = np.empty((len(X), n_samples), dtype=np.float32)
+        reconstruct = partial(self._reconstruct, seed=seed)
         for start in range(0, len(X), self.batch_size):
             rows = slice(start, start + self.batch_size)
             batch = X[rows].to(resolve_device(self.device))
             with torch.no_grad():
-                waveforms[rows] = self._reconstruct(batch, seed).cpu().numpy()
+                waveforms[rows] = a_few_at_a_time(reconstruct, batch, n_samples).cpu().numpy()
         return waveforms
 
     def _reconstruct(self, X, seed):

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ddfad import FDMFCC
 from sklearn_ddfad.datasets._files import MAX_AMPLITUDE, resample, write_audio
 from sklearn_ddfad.feature_extraction import (
+    a_few_at_a_time,
     db_to_power,
     dct_matrix,
     emphasize,
@@ -181,8 +182,9 @@ def test_unfuse_undoes_fuse(n_frames):
     torch.testing.assert_close(unfuse(fuse(single), weights), single, atol=1e-5, rtol=0)
 
 
-def test_unfuse_is_the_least_squares_optimum_of_planes_that_contradict_each_other():
-    planes, weights = seeded(2, 3, 4, 7), seeded(3, 4, seed=1).exp()
+@pytest.mark.parametrize("n_frames", [1, 2, 7, 200])
+def test_unfuse_is_the_least_squares_optimum_of_planes_that_contradict_each_other(n_frames):
+    planes, weights = seeded(2, 3, 4, n_frames), seeded(3, 4, seed=1).exp()
     cepstra = unfuse(planes, weights).requires_grad_()
 
     def error(cepstra):
@@ -194,7 +196,7 @@ def test_unfuse_is_the_least_squares_optimum_of_planes_that_contradict_each_othe
     assert cepstra.grad.abs().max() < 1e-12
     # Convex, so a vanishing gradient says all; a few steps aside for good measure.
     for seed in range(5):
-        assert error(cepstra + 1e-3 * seeded(2, 4, 7, seed=seed)) > best
+        assert error(cepstra + 1e-3 * seeded(2, 4, n_frames, seed=seed)) > best
 
 
 # -- differentiable from end to end ------------------------------------------------------------
@@ -241,6 +243,15 @@ def test_nothing_depends_on_the_batch_size(fsdd_clips):
         np.testing.assert_allclose(parts.mean_, whole.mean_, atol=1e-4)
         np.testing.assert_allclose(parts.scale_, whole.scale_, rtol=1e-5)
         np.testing.assert_allclose(parts.transform(fsdd_clips), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("n_samples", "sizes"), [(2**15, [4, 1]), (2**16, [2, 2, 1])])
+def test_the_longer_the_clips_the_fewer_are_computed_at_a_time(n_samples, sizes):
+    seen, clips = [], seeded(5, 3)
+    doubled = a_few_at_a_time(lambda part: (seen.append(len(part)), 2 * part)[1], clips, n_samples)
+    torch.testing.assert_close(doubled, 2 * clips)
+    assert seen == sizes
+    assert len(a_few_at_a_time(lambda part: part, clips, 2**30)) == 5
 
 
 def test_no_more_than_a_batch_is_heard_at_a_time(monkeypatch):

@@ -104,8 +104,8 @@ def test_quiet_frames_are_solved_like_loud_ones():
 
 
 def test_frames_do_not_depend_on_each_other():
-    bank = mel_filter_bank(SAMPLE_RATE, 256, 40)
-    mel = torch.rand(3, 2, 40, 7, generator=seeded())
+    bank = mel_filter_bank(SAMPLE_RATE, 256, 40).double()
+    mel = torch.rand(3, 2, 40, 7, dtype=torch.float64, generator=seeded())
     torch.testing.assert_close(
         mel_to_magnitude(mel, bank)[1, 0, :, 3:5], mel_to_magnitude(mel[1, 0, :, 3:5], bank)
     )
@@ -194,6 +194,21 @@ def test_momentum_is_worth_twice_the_iterations(spoken):
     assert distance(n_iter=32) < distance(n_iter=64, momentum=0)
 
 
+def test_each_step_goes_on_in_the_direction_of_the_last_one():
+    wanted = spectrum(2, 129, 21, dtype=torch.complex128).abs()
+    angle = 2 * torch.pi * torch.rand(wanted.shape[-2:], generator=seeded())
+    X, last = torch.polar(wanted, angle.double().expand_as(wanted)), None
+    for _ in range(5):
+        X = project_onto_magnitude(X, wanted)
+        consistent = project_onto_consistency(X, n_samples=1600, **FRAMES)
+        X = consistent if last is None else consistent + 0.7 * (consistent - last)
+        last = consistent
+    expected = istft(project_onto_magnitude(X, wanted), n_samples=1600, **FRAMES)
+    parameters = {"n_iter": 5, "momentum": 0.7, "generator": seeded()}
+    got = griffin_lim(wanted, n_samples=1600, **parameters, **FRAMES)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_spectral_convergence_counts_the_whole_spectrum():
     waveforms, others = spectrum(2, 3, 4000, dtype=torch.float64)
     whole = {"n_fft": 256, "hop_length": 80, "center": True, "pad_mode": "constant"}
@@ -224,7 +239,7 @@ def test_gradients_pass_through_the_way_back_even_in_silence():
 # -- de-emphasis ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 0.97])
+@pytest.mark.parametrize("coefficient", [0.0, 0.97, 0.999])
 def test_deemphasis_is_the_inverse_filter(coefficient):
     waveforms = spectrum(3, 5000, dtype=torch.float32)
     expected = scipy.signal.lfilter([1], [1, -coefficient], waveforms.double().numpy())

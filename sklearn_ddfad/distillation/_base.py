@@ -12,11 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
+from sklearn_ddfad._memory import freed_memory_kept
 from sklearn_ddfad._training import draw_seed, network_classifier
 from sklearn_ddfad._validation import Interval, StrOptions, resolve_device
 from sklearn_ddfad.augmentation import resolve_augmentation
-from sklearn_ddfad.base import BaseReducer, pick_per_class
-from sklearn_ddfad.distillation._checkpoint import Checkpoint
+from sklearn_ddfad.base import BaseReducer, in_batches, pick_per_class
+from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
+from sklearn_ddfad.distillation._ranks import ALONE, join
 
 
 class BaseDistiller(BaseReducer):
@@ -38,10 +40,13 @@ class BaseDistiller(BaseReducer):
         "verbose": ["verbose"],
     }
 
+    n_students: int | None = None  # matched in each iteration; None is one for each rank
+
     @abstractmethod
     def _matching_loss(self, X, codes, rng, checkpoint):
         """Learn from the real clips what is to be matched, and return how far from it a set is.
 
+        `X` holds :class:`Rows`, to be read a few at a time.
         The answer is a function ``loss(clips, codes, alpha, generator)`` that returns a scalar
         tensor, differentiable by ``clips`` (and by ``alpha``, where it is used). What is
         refused is refused first; ``checkpoint.begin()`` then gives the folder, or None, where what
@@ -51,18 +56,25 @@ class BaseDistiller(BaseReducer):
     def _reduce(self, X, codes, rng):
         self.device_ = resolve_device(self.device)
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
-        checkpoint = Checkpoint(self.checkpoint, self.get_params(deep=False), (X, codes))
-        rng = np.random.RandomState(checkpoint.seed(draw_seed(rng)))
+        self._ranks = ranks = join(self.device_)
+        n_students = self.n_students or ranks.size
+        parameters = {**self.get_params(deep=False), "n_students": n_students}
+        ranks.check_same((_plain(parameters), X.shape, codes))
+        checkpoint = Checkpoint(self.checkpoint, parameters, X, codes)
+        seed = checkpoint.seed(ranks.from_first(draw_seed(rng)))
+        rng = np.random.RandomState(ranks.from_first(seed))
         train, validation = self._split(codes, rng)
-        loss = self._matching_loss(X[train], codes[train], rng, checkpoint)
-        clips, small_codes = self._initial_clips(X[train], codes[train], rng)
+        loss = self._matching_loss(X.subset(train), codes[train], rng, checkpoint)
+        clips, small_codes = self._initial_clips(X.subset(train), codes[train], rng)
         max_iter = self.max_iter or round(min(max(10_000 / len(clips), 200), 600))
         judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
-        selection = Selection(judge, (X[validation], codes[validation]), max_iter)
-        descent = Descent(clips, self.learning_rate, self.device_, draw_seed(rng))
+        selection = Selection(judge, (X.subset(validation), codes[validation]), max_iter)
+        descent = Descent(
+            clips, self.learning_rate, self.device_, draw_seed(rng), n_students, ranks
+        )
         self._descend(descent, loss, small_codes, selection, max_iter, checkpoint)
         assert selection.best is not None  # the last iterate is always looked at
-        clips, self.learning_rate_ = selection.best
+        clips, self.learning_rate_ = ranks.from_first(selection.best)
         return clips, small_codes
 
     def _split(self, codes, rng):
@@ -82,33 +94,40 @@ class BaseDistiller(BaseReducer):
         if self.init == "real":
             return X[chosen], codes[chosen]
         noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)
-        return X.mean(axis=0) + X.std(axis=0) * noise, codes[chosen]
+        mean, std = X.mean_and_std()
+        return (mean + std * noise).astype(np.float32), codes[chosen]
 
+    @freed_memory_kept()
     def _descend(self, descent, matching_loss, codes, selection, max_iter, checkpoint):
         """Follow the matching loss downhill, and let the iterates be judged on the way."""
         codes_on_device = torch.as_tensor(codes).to(self.device_)
-        if (state := checkpoint.load()) is not None:
+        ranks = self._ranks
+        if (state := ranks.from_first(checkpoint.load())) is not None:
             descent.restore(state["descent"])
             selection.restore(state["selection"])
         self.loss_curve_, self.n_iter_ = descent.losses, len(descent.losses)
         stop = False
         with tqdm(
-            desc=type(self).__name__, total=max_iter, initial=self.n_iter_, disable=not self.verbose
+            desc=type(self).__name__,
+            total=max_iter,
+            initial=self.n_iter_,
+            disable=not (self.verbose and ranks.is_first),
         ) as bar:
             while self.n_iter_ < max_iter and not stop:
-                loss = matching_loss(
-                    descent.clips, codes_on_device, descent.alpha(), descent.generator
+                descent.step(
+                    matching_loss(descent.clips, codes_on_device, descent.alpha(), generator)
+                    for generator in descent.generators()
                 )
-                descent.step(loss)
                 self.n_iter_ += 1
                 bar.set_postfix(loss=f"{descent.losses[-1]:.3f}", refresh=False)
                 bar.update()
-                stop = any([callback(self) for callback in self.callbacks or []])
+                stop = ranks.any(any([callback(self) for callback in self.callbacks or []]))
                 selection.look_at(descent, codes, self.n_iter_, last=stop)
-                checkpoint.save(
-                    lambda: {"descent": descent.state(), "selection": selection.state()},
-                    now=self.n_iter_ == max_iter,
-                )
+                if ranks.is_first:
+                    checkpoint.save(
+                        lambda: {"descent": descent.state(), "selection": selection.state()},
+                        now=self.n_iter_ == max_iter,
+                    )
         if descent.n_undone > self.n_iter_ / 2:
             msg = (
                 f"{descent.n_undone} of {self.n_iter_} iterations diverged and were undone; the "
@@ -117,12 +136,24 @@ class BaseDistiller(BaseReducer):
             warnings.warn(msg, ConvergenceWarning, stacklevel=4)
 
 
+def _plain(parameters):
+    """Return those that can be compared between processes and that change the result."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in FREE and isinstance(value, int | float | str | None)
+    }
+
+
 class Descent:
     """Adam on the clips and on the logarithm of the step size α, and a running average of both.
 
     α is positive by construction and kept within bounds. A step that leads to numbers that are
     not finite, or was asked for by a loss beyond ``LARGEST_LOSS``, is not taken: the last good
     average takes its place and α is halved.
+
+    The gradient is the mean over `n_students`, of which each of the `ranks` computes its own. All
+    of them know the mean, and so take the same step.
     """
 
     ALPHA, ALPHA_BOUNDS = 0.05, (1e-4, 1.0)
@@ -130,7 +161,7 @@ class Descent:
     AVERAGED = 50  # iterates that the running average reaches back over
     LARGEST_LOSS = 3.0
 
-    def __init__(self, clips, learning_rate, device, seed):
+    def __init__(self, clips, learning_rate, device, seed, n_students=1, ranks=ALONE):
         self.clips = torch.tensor(clips, device=device, requires_grad=True)
         self.log_alpha = torch.tensor(log(self.ALPHA), device=device, requires_grad=True)
         self._optimizer = torch.optim.Adam(
@@ -142,19 +173,32 @@ class Descent:
         self._average = [value.detach().clone() for value in (self.clips, self.log_alpha)]
         self.generator = torch.Generator().manual_seed(seed)  # of all that is drawn on the way
         self.n_undone, self.losses = 0, []
+        self._n_students, self._ranks = n_students, ranks
 
     def alpha(self):
         """Return the step size as a differentiable scalar."""
         return self.log_alpha.exp()
 
-    def step(self, loss):
-        """Take one step down the gradient of `loss`, or undo what led to it."""
-        self.losses.append(loss.item())
-        self._optimizer.zero_grad()
-        if loss.isfinite() and loss < self.LARGEST_LOSS:
-            loss.backward()
-        gradients = [value.grad for value in (self.clips, self.log_alpha) if value.grad is not None]
-        if not gradients or not all(gradient.isfinite().all() for gradient in gradients):
+    def generators(self):
+        """Return what this rank's students of one iteration draw from, a generator for each.
+
+        A single student draws from the common one itself.
+        """
+        if self._n_students == 1:
+            return self._ranks.own([self.generator])
+        seeds = torch.randint(2**32, (self._n_students,), generator=self.generator).tolist()
+        return [torch.Generator().manual_seed(seed) for seed in self._ranks.own(seeds)]
+
+    def step(self, losses):
+        """Take one step down the gradient of the mean loss, or undo what led to it.
+
+        `losses` yields those of this rank's students. Each is asked for when the graph of the one
+        before is gone.
+        """
+        mean, *gradients = self._mean(losses)
+        self.losses.append(mean.item())
+        small = mean.isfinite() and mean < self.LARGEST_LOSS
+        if not small or not all(gradient.isfinite().all() for gradient in gradients):
             self._undo()
             return
         self._optimizer.step()
@@ -163,6 +207,19 @@ class Descent:
         weight = 1 / min(len(self.losses) - self.n_undone, self.AVERAGED)
         for average, value in zip(self._average, (self.clips, self.log_alpha), strict=True):
             average.lerp_(value.detach(), weight)
+
+    def _mean(self, losses):
+        """Return the mean loss of all students, and its gradients."""
+        values = (self.clips, self.log_alpha)
+        for value in values:
+            value.grad = torch.zeros_like(value)
+        mean = torch.zeros_like(self.log_alpha.detach())
+        for loss in losses:
+            (loss / self._n_students).backward()
+            mean += loss.detach() / self._n_students
+        together = [mean, *[value.grad for value in values]]
+        self._ranks.add_up(together)
+        return together
 
     @torch.no_grad()
     def _undo(self):
@@ -224,7 +281,8 @@ class Selection:
         clips, alpha = descent.averaged()
         score = 0.0
         if len(self._X):
-            score = self._judge.fit(clips, codes).score(self._X, self._codes)
+            judge = self._judge.fit(clips, codes)
+            score = np.mean(in_batches(judge.predict, self._X) == self._codes)
         if score >= self._best_score:
             self._best_score, self.best = score, (clips, alpha)
 

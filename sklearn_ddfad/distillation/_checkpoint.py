@@ -9,8 +9,8 @@ import torch
 from sklearn_ddfad.datasets._files import whole_or_nothing
 
 # What may change between a fit and its continuation: it does not change the result.
-_FREE = {"callbacks", "checkpoint", "device", "estimator", "memory", "memory_budget"}
-_FREE |= {"n_jobs", "verbose"}
+FREE = {"callbacks", "checkpoint", "device", "estimator", "memory", "memory_budget"}
+FREE |= {"n_jobs", "verbose"}
 
 
 class Checkpoint:
@@ -22,19 +22,21 @@ class Checkpoint:
         ``None`` keeps nothing.
     parameters : dict
         Parameters of the distiller.
-    data : tuple of ndarray
-        What it is fitted on. With other parameters or data the folder is refused.
+    X : Rows
+        The clips it is fitted on.
+    codes : ndarray
+        Their class indices. With other parameters, clips or classes the folder is refused.
     """
 
     EVERY = 5.0  # seconds between two states of the descent
 
-    def __init__(self, folder, parameters, data):
+    def __init__(self, folder, parameters, X, codes):
         self.folder = None if folder is None else Path(folder)
         self._last = -self.EVERY
         if self.folder is None:
             return
-        kept = {name: value for name, value in parameters.items() if name not in _FREE}
-        self._fingerprint = joblib.hash((kept, data))
+        kept = {name: value for name, value in parameters.items() if name not in FREE}
+        self._fingerprint = joblib.hash((kept, X.fingerprint(), codes))
         self._known = self._read("fit.pt")
         if self._known is not None and self._known["fingerprint"] != self._fingerprint:
             msg = (
@@ -74,7 +76,8 @@ class Checkpoint:
         if not path.is_file():
             return None
         try:
-            return torch.load(path, weights_only=True)  # data only: nothing in it is executed
+            # As data only, of which nothing is executed, whatever device it was on.
+            return torch.load(path, "cpu", weights_only=True)
         except Exception as error:  # whatever torch says of a file that is damaged
             msg = f"{path} is damaged; remove {self.folder} to start anew: {error}"
             raise ValueError(msg) from error

@@ -13,12 +13,14 @@ D, α                          ``clips``, ``alpha`` (``learning_rate_``)
 """
 
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from itertools import pairwise
+from math import ceil, sqrt
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_memory
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
@@ -31,6 +33,8 @@ from sklearn_ddfad.distillation._experts import train_experts
 
 _EXPERT_EPOCHS = 14
 _FEW, _LAST_START_OF_FEW = 5, 5
+_GRAPHS = 10  # of steps that are kept where no budget says otherwise
+_MOST_BYTES_OF_WEIGHTS = 2**28  # of all steps of a student; beyond that, only some steps keep them
 _TINY = 1e-12  # keeps 0 / 0 away where an expert did not move at all (a single class)
 
 
@@ -63,9 +67,9 @@ def trajectory_loss(network, segment, clips, labels, alpha, batches, augmentatio
         For each of the N steps, which clips it sees and how they are augmented.
     augmentation : callable
         ``augmentation(clips, draw)``.
-    memory_budget : int
-        Bytes that the graphs of steps may take on the way forth. The steps beyond it are computed
-        again on the way back, one at a time.
+    memory_budget : int or None
+        Bytes that the graphs of steps may take; ``None`` is what ten steps take. The graphs that do
+        not fit are made again on the way back, one at a time.
 
     Returns
     -------
@@ -89,11 +93,15 @@ class _TrajectoryLoss(Function):
 
     @staticmethod
     def forward(ctx, clips, labels, alpha, network, segment, batches, augmentation, memory_budget):
-        theta, steps = segment.start, []
-        for indices, draw in batches:
+        theta, steps, n_kept = segment.start, [], 1
+        for n, (indices, draw) in enumerate(batches):
             step = _Step(network, theta, clips, labels, indices, draw, augmentation)
-            theta = theta - alpha * step.gradient(keep_graph=memory_budget > 0)
-            memory_budget -= step.n_bytes
+            theta = theta - alpha * step.gradient(keep_graph=n < n_kept)
+            if n == 0:
+                n_kept = _graphs_kept(memory_budget, step.n_bytes, len(batches))
+                spacing = _weights_spacing(theta, len(batches))
+            if n >= n_kept:
+                step.forget(weights=n % spacing > 0)
             steps.append(step)
         went = (segment.target - segment.start).square().sum().clamp_min(_TINY)
         missing = theta - segment.target
@@ -109,6 +117,7 @@ class _TrajectoryLoss(Function):
         d_clips, d_alpha = torch.zeros_like(clips), torch.zeros_like(alpha)
         d_labels = torch.zeros_like(labels) if ctx.needs_input_grad[1] else None
         while ctx.steps:
+            _find_weights_again(ctx.steps, alpha)
             step = ctx.steps.pop()
             gradient, by_theta, by_clips, by_labels = step.pull_back(lam)
             d_alpha -= lam @ gradient
@@ -117,6 +126,25 @@ class _TrajectoryLoss(Function):
                 d_labels.index_add_(0, step.indices, by_labels, alpha=-alpha.item())
             lam = lam - alpha * by_theta
         return d_clips, d_labels, d_alpha, None, None, None, None, None
+
+
+def _graphs_kept(memory_budget, n_bytes, n_steps):
+    """Return how many steps keep their graphs: all, or one less than fit, to make one again."""
+    n_fit = _GRAPHS if memory_budget is None else memory_budget // n_bytes
+    return n_steps if n_fit >= n_steps else max(n_fit - 1, 0)
+
+
+def _weights_spacing(theta, n_steps):
+    """Return that of which steps the student's weights are kept: of all while that is little."""
+    n_bytes = n_steps * theta.numel() * theta.element_size()
+    return 1 if n_bytes <= _MOST_BYTES_OF_WEIGHTS else ceil(sqrt(n_steps))
+
+
+def _find_weights_again(steps, alpha):
+    """Take the steps again that lead from the last weights kept to those of the last step."""
+    last_known = max(n for n, step in enumerate(steps) if step.theta is not None)
+    for step, following in pairwise(steps[last_known:]):
+        following.theta = step.theta - alpha * step.gradient(keep_graph=False)
 
 
 class _Step:
@@ -142,6 +170,12 @@ class _Step:
             self._graph = self._build(create_graph=True)
         self.n_bytes = sum(storages.values())
         return self._graph[0].detach()
+
+    def forget(self, *, weights):
+        """Let go of the graph, and of the weights where that is asked for."""
+        self._graph = None
+        if weights:
+            self.theta = None
 
     def pull_back(self, lam):
         """Return the gradient g and the derivatives of λ·g by parameters, clips and labels."""
@@ -170,14 +204,14 @@ class TrajectoryMatching:
     """Lines 3 to 9 of Algorithm 1: a student, drawn at random, against a stretch of an expert."""
 
     network: FunctionalNetwork
-    experts: np.ndarray
+    experts: list[np.ndarray]
     _: KW_ONLY
     start_epochs: tuple[int, int]
     epochs_matched: int
     student_steps: int
     batch_size: int
     augmentation: Augmentation | NoAugmentation
-    memory_budget: int
+    memory_budget: int | None
 
     def __call__(self, clips, codes, alpha, generator):
         """Return Eq. 3 for a student drawn by `generator`."""
@@ -193,9 +227,9 @@ class TrajectoryMatching:
         )
 
     def segment(self, generator, device):
-        """Return a random stretch of a random expert."""
+        """Return a random stretch of a random expert, recorded from the first start epoch on."""
         expert = self.experts[_integer(generator, 0, len(self.experts) - 1)]
-        start = _integer(generator, *self.start_epochs)
+        start = _integer(generator, *self.start_epochs) - self.start_epochs[0]
         epochs = (start, start + self.epochs_matched)
         return Segment(*(torch.tensor(expert[epoch], device=device) for epoch in epochs))
 
@@ -227,7 +261,7 @@ class TrajectoryDistiller(BaseDistiller):
     ----------
     cpc : int, default=10
         Distilled clips per class.
-    network : {"auto", "convnet", "mlp"} or callable, default="auto"
+    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
         Architecture of experts and students: a name, a module class or a callable
         ``(input_shape, n_classes) -> torch.nn.Module``. ``"auto"`` is a ConvNet for feature
         images and an MLP for rows.
@@ -237,7 +271,8 @@ class TrajectoryDistiller(BaseDistiller):
     n_experts : int, default=12
         Experts trained.
     expert_epochs : int or None, default=None
-        Epochs recorded of each; ``None`` is 14, or as many as a `max_start_epoch` asks for.
+        Epochs that each may be trained for; ``None`` is 14, or as many as `max_start_epoch` asks
+        for. What no student could start at or arrive at is neither trained nor recorded.
     student_steps : int, default=20
         N of Eq. 3.
     expert_epochs_matched : int, default=2
@@ -262,14 +297,21 @@ class TrajectoryDistiller(BaseDistiller):
         Part of the training data that is kept aside to select the best iterate on. Where it has
         fewer clips than there are classes, all data are learned from and the last iterate is kept.
     memory : str, joblib.Memory or None, default=None
-        Cache for the experts: trained once for the same data and seed, whatever ``cpc`` is.
+        Cache for the experts, each by itself: trained once for the same data and seed, whatever
+        ``cpc``, ``n_experts`` or ``n_jobs`` is. `checkpoint` then keeps none.
     checkpoint : str, Path or None, default=None
         Folder that belongs to this fit. One that was killed goes on from there, with at most one
         expert and a few seconds lost, and ends where an unbroken one would.
-    memory_budget : int, default=2**30
-        Bytes that graphs of student steps may take. What does not fit is computed twice.
+    memory_budget : int or None, default=None
+        Bytes that the graphs of student steps may take; ``None`` is what ten steps take. What does
+        not fit is computed twice: with room for all, an iteration takes up to a third less time.
+    n_students : int or None, default=None
+        Students in each iteration, computed one after the other, whose losses and gradients are
+        averaged. Under ``torchrun`` the processes share them, and the experts, among themselves;
+        ``None`` is one for each process.
     n_jobs : int or None, default=None
-        Processes (joblib) that experts are trained in.
+        Processes, of whatever joblib backend is active, that experts are trained in. On a GPU,
+        ``None`` trains them side by side, and 1 one after the other.
     device : str, default="auto"
         ``"auto"`` is CUDA where there is one.
     callbacks : list of callables or None, default=None
@@ -288,7 +330,7 @@ class TrajectoryDistiller(BaseDistiller):
     learning_rate_ : float
         The learned step size α.
     loss_curve_ : list of float
-        Eq. 3 at each iteration.
+        Eq. 3 at each iteration, the mean over its students.
     n_iter_ : int
         Iterations run.
     estimator_ : classifier
@@ -322,7 +364,8 @@ class TrajectoryDistiller(BaseDistiller):
         "min_start_epoch": [Interval(Integral, 0, None, closed="left")],
         "max_start_epoch": [Interval(Integral, 0, None, closed="left"), None],
         "memory": [str, HasMethods("cache"), None],
-        "memory_budget": [Interval(Integral, 0, None, closed="left")],
+        "memory_budget": [Interval(Integral, 0, None, closed="left"), None],
+        "n_students": [Interval(Integral, 1, None, closed="left"), None],
         "n_jobs": [Integral, None],
     }
 
@@ -346,7 +389,8 @@ class TrajectoryDistiller(BaseDistiller):
         validation_fraction=0.1,
         memory=None,
         checkpoint=None,
-        memory_budget=2**30,
+        memory_budget=None,
+        n_students=None,
         n_jobs=None,
         device="auto",
         callbacks=None,
@@ -371,6 +415,7 @@ class TrajectoryDistiller(BaseDistiller):
         self.memory = memory
         self.checkpoint = checkpoint
         self.memory_budget = memory_budget
+        self.n_students = n_students
         self.n_jobs = n_jobs
         self.device = device
         self.callbacks = callbacks
@@ -379,27 +424,28 @@ class TrajectoryDistiller(BaseDistiller):
 
     def _matching_loss(self, X, codes, rng, checkpoint):
         """Train the experts, or take them from the cache; return the loss against them."""
-        n_epochs, last_start = self._window()
+        epochs, last_start = self._window()
         n_classes = len(self.classes_)
         network = functional_network(
             self.network, self.input_shape_, n_classes, seed=0, device=self.device_
         )
-        ignored = ["folder", "n_jobs", "verbose"]
-        cached = check_memory(self.memory).cache(train_experts, ignore=ignored)
-        experts = cached(
+        train = partial(
+            train_experts,
             X,
             codes,
             network=self.network,
             n_classes=n_classes,
-            seeds=[draw_seed(rng) for _ in range(self.n_experts)],
-            n_epochs=n_epochs,
+            epochs=epochs,
             batch_size=self.batch_size,
             augmentation=self.augmentation_,
             device=str(self.device_),
+            memory=self.memory,
             folder=checkpoint.begin(),
             n_jobs=self.n_jobs,
-            verbose=self.verbose,
+            verbose=self.verbose and self._ranks.is_first,
         )
+        seeds = [draw_seed(rng) for _ in range(self.n_experts)]
+        experts = self._ranks.share_out(lambda own: train(seeds=own), seeds)
         return TrajectoryMatching(
             network,
             experts,
@@ -412,7 +458,7 @@ class TrajectoryDistiller(BaseDistiller):
         )
 
     def _window(self):
-        """Return the epochs recorded of an expert, and the last that a student starts at."""
+        """Return the epochs recorded of an expert, whatever `cpc`, and the last to start at."""
         matched = self.expert_epochs_matched
         n_epochs, last_start = self.expert_epochs, self.max_start_epoch
         if n_epochs is None:
@@ -433,4 +479,5 @@ class TrajectoryDistiller(BaseDistiller):
                 f"{last_start}; lower it, or raise max_start_epoch."
             )
             raise ValueError(msg)
-        return n_epochs, last_start
+        last_end = n_epochs if self.max_start_epoch is None else last_start + matched
+        return range(self.min_start_epoch, last_end + 1), last_start

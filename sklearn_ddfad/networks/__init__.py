@@ -6,10 +6,12 @@ layer sees.
 
 from sklearn_ddfad.networks._convnet import ConvNet
 from sklearn_ddfad.networks._mlp import MLP
+from sklearn_ddfad.networks._resnet import ResNet18
+from sklearn_ddfad.networks._vgg import VGG11
 
-__all__ = ["MLP", "ConvNet", "make_network"]
+__all__ = ["MLP", "VGG11", "ConvNet", "ResNet18", "make_network"]
 
-NETWORKS = {"convnet": ConvNet, "mlp": MLP}
+NETWORKS = {"convnet": ConvNet, "mlp": MLP, "resnet18": ResNet18, "vgg11": VGG11}
 
 
 def make_network(network, input_shape, n_classes):
@@ -17,7 +19,7 @@ def make_network(network, input_shape, n_classes):
 
     Parameters
     ----------
-    network : {"auto", "convnet", "mlp"} or callable
+    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable
         ``"auto"`` is a ConvNet for feature images and an MLP for rows; a callable, such as a
         module class, is called as ``network(input_shape, n_classes)``.
     input_shape : tuple of int

@@ -6,10 +6,20 @@ three plain convolutions. That of its group normalisation costs more than the co
 every derivative is a sum of a few images times one number per image.
 """
 
+from itertools import product
+
 import torch
 from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.utils import _pair
+
+from sklearn_ddfad.networks._normalization import (
+    After,
+    normalize,
+    normalize_backward,
+    normalize_double_backward,
+)
 
 
 class Conv2d(nn.Conv2d):
@@ -17,7 +27,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x):
         y = _Convolve.apply(x, self.weight, self.stride, self.padding)
-        return y if self.bias is None else y + _per_channel(self.bias)
+        return y if self.bias is None else y + self.bias[:, None, None]
 
 
 class _Convolve(Function):
@@ -64,11 +74,33 @@ class _ConvolveBackward(Function):
 def _convolution_backward(dy, x, weight, geometry, needs_dx=True, needs_dw=True):
     """Return the derivatives of a convolution by its input and its weight, or None."""
     stride, padding = geometry
-    mask = (needs_dx, needs_dw, False)
-    dx, dw, _ = torch.ops.aten.convolution_backward(
-        dy, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
-    )
+    by_products = needs_dx and x.shape[1] <= _FEW_PLANES and x.device.type == "cpu"
+    mask = (needs_dx and not by_products, needs_dw, False)
+    dx = dw = None
+    if any(mask):
+        dx, dw, _ = torch.ops.aten.convolution_backward(
+            dy, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
+        )
+    if by_products:
+        dx = _few_planes_backward(dy, x.shape, weight, geometry)
     return dx, dw
+
+
+_FEW_PLANES = 4  # of an input: too few to fill a vector of the processor in a convolution
+
+
+def _few_planes_backward(dy, shape, weight, geometry):
+    """Return the derivative by an input of few planes: matrix products, then shifted sums."""
+    (n, planes, height, width), (stride, padding) = shape, geometry
+    kernel, image = weight.shape[2:], dy.shape[2:]
+    shares = weight.flatten(1).T @ dy.flatten(2)
+    shares = shares.view(n, planes, *kernel, *image)
+    padded = dy.new_zeros(n, planes, height + 2 * padding[0], width + 2 * padding[1])
+    for i, j in product(*map(range, kernel)):
+        rows = slice(i, i + stride[0] * image[0], stride[0])
+        columns = slice(j, j + stride[1] * image[1], stride[1])
+        padded[:, :, rows, columns] += shares[:, :, i, j]
+    return padded[:, :, padding[0] :, padding[1] :][:, :, :height, :width]
 
 
 def _input_is_asked_for(ctx):
@@ -89,86 +121,66 @@ def _input_is_asked_for(ctx):
 class InstanceNorm(nn.Module):
     """Bring each channel of each clip to mean 0 and variance 1, then scale and shift it.
 
-    The same function as ``torch.nn.GroupNorm(n_channels, n_channels)``. Notation, for one channel
-    of one clip: ``m`` its mean, ``r`` one over its standard deviation, ``n = (x - m) r`` the
-    normalised image, ``E[.]`` the mean over the image.
+    The same function as ``torch.nn.GroupNorm(n_channels, n_channels)``, and, where asked for, the
+    ReLU and the average pooling that follow it in a block: in one layer they need a third of the
+    memory traffic, for nothing of the image's size has to be kept but what came in.
     """
 
-    def __init__(self, n_channels, eps=1e-5):
+    def __init__(self, n_channels, eps=1e-5, *, after=None):
         super().__init__()
-        self.eps = eps
+        self.eps, self.after = eps, after or After()
         self.weight = nn.Parameter(torch.ones(n_channels))
         self.bias = nn.Parameter(torch.zeros(n_channels))
 
-    def forward(self, x):
-        return _Normalize.apply(x, self.weight, self.bias, self.eps)
+    def forward(self, z):
+        return _Normalize.apply(z, self.weight, self.bias, self.eps, self.after)
+
+
+def together(norm, activation, pooling):
+    """Return three layers as one where that is cheaper, else as they are."""
+    if not isinstance(norm, InstanceNorm) or not isinstance(activation, nn.ReLU):
+        return norm, activation, pooling
+    if not isinstance(pooling, nn.AvgPool2d):
+        norm.after = After(relu=True)
+        return norm, pooling
+    norm.after = After(relu=True, pool=_pair(pooling.kernel_size))
+    return (norm,)
 
 
 class _Normalize(Function):
-    """``y = w n + b``."""
+    """``p`` of ``_normalization.py``, where the formulas are."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, eps):
-        mean = x.mean((2, 3), keepdim=True)
-        centred = x - mean
-        rstd = torch.rsqrt(_mean_product(centred, centred) + eps)
-        ctx.save_for_backward(x, weight, mean, rstd)
-        scale = _per_channel(weight) * rstd
-        return torch.addcmul(_per_channel(bias) - scale * mean, scale, x)
+    def forward(ctx, z, weight, bias, eps, after):
+        p, mean, rstd = normalize(z, weight, bias, eps, after)
+        ctx.save_for_backward(z, weight, bias, mean, rstd)
+        ctx.after = after
+        return p
 
     @staticmethod
-    def backward(ctx, dy):
-        x, weight, mean, rstd = ctx.saved_tensors
-        return *_NormalizeBackward.apply(dy, x, weight, mean, rstd), None
+    def backward(ctx, dp):
+        return *_NormalizeBackward.apply(dp, *ctx.saved_tensors, ctx.after), None, None
 
 
 class _NormalizeBackward(Function):
-    """``dx = w r (dy - E[dy] - n E[dy n])``, and the sums over all images for ``w`` and ``b``.
+    """``dz``, and the sums over all images for the weight and the bias.
 
-    ``mean`` and ``rstd`` are handed in to be reused; their share in the derivative by ``x`` is
-    part of the formulas below.
+    ``mean`` and ``rstd`` are handed in to be reused; their share in the derivative by ``z`` is
+    part of the formulas.
     """
 
     @staticmethod
-    def forward(ctx, dy, x, weight, mean, rstd):
-        dy_mean = dy.mean((2, 3), keepdim=True)
-        dy_n = (_mean_product(dy, x) - dy_mean * mean) * rstd  # E[dy n]
-        ctx.save_for_backward(dy, x, weight, mean, rstd, dy_mean, dy_n)
-        scale = _per_channel(weight) * rstd
-        along_n = -scale * dy_n * rstd
-        dx = torch.addcmul(-scale * dy_mean - along_n * mean, scale, dy).addcmul_(along_n, x)
-        size = x.shape[2] * x.shape[3]
-        return dx, size * dy_n.sum((0, 2, 3)), size * dy_mean.sum((0, 2, 3))
+    def forward(ctx, dp, z, weight, bias, mean, rstd, after):
+        dz, dy_mean, dy_n = normalize_backward(dp, z, weight, bias, mean, rstd, after)
+        ctx.save_for_backward(dp, z, weight, bias, mean, rstd, dy_mean, dy_n)
+        ctx.after, size = after, z.shape[2] * z.shape[3]
+        return dz, size * dy_n.sum(0), size * dy_mean.sum(0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, u, p, q):
-        dy, x, weight, mean, rstd, dy_mean, dy_n = ctx.saved_tensors
-        p, q, w = _per_channel(p), _per_channel(q), _per_channel(weight)
-        scale = w * rstd
-        u_mean = u.mean((2, 3), keepdim=True)
-        u_n = (_mean_product(u, x) - u_mean * mean) * rstd  # E[u n]
-        inner = _mean_product(u, dy) - u_mean * dy_mean - u_n * dy_n  # E[u dx] / (w r)
-
-        by_n = (p - scale * u_n) * rstd
-        grad_dy = torch.addcmul(q - scale * u_mean - by_n * mean, scale, u).addcmul_(by_n, x)
-
-        # By n, the scalar changes as c_u u + c_dy dy; by r, as w times `inner`.
-        c_u, c_dy = -scale * dy_n, p - scale * u_n
-        e_mean = c_u * u_mean + c_dy * dy_mean
-        e_n = c_u * u_n + c_dy * dy_n
-        by_x = -(rstd**2) * (e_n + scale * inner)
-        grad_x = torch.addcmul(-rstd * e_mean - by_x * mean, rstd * c_u, u)
-        grad_x.addcmul_(rstd * c_dy, dy).addcmul_(by_x, x)
-
-        size = x.shape[2] * x.shape[3]
-        return grad_dy, grad_x, size * (rstd * inner).sum((0, 2, 3)), None, None
-
-
-def _mean_product(a, b):
-    """Return ``E[a b]`` of each channel of each clip, shape ``(n_clips, n_channels, 1, 1)``."""
-    return (a * b).mean((2, 3), keepdim=True)
-
-
-def _per_channel(vector):
-    return vector.view(1, -1, 1, 1)
+        z, rstd = ctx.saved_tensors[1], ctx.saved_tensors[5]
+        seen = (*ctx.saved_tensors, ctx.after)
+        grad_dp, grad_z, inner = normalize_double_backward(u, p, q, *seen)
+        grad_weight = z.shape[2] * z.shape[3] * (rstd * inner).sum(0)
+        return grad_dp, grad_z, grad_weight, None, None, None, None
