@@ -70,7 +70,7 @@ def loss_of(problem, n_steps, memory_budget=None):
     return clips, loss
 
 
-def test_graphs_kept_stay_within_the_budget(problem):
+def test_graphs_kept_stay_within_the_budget(problem, monkeypatch):
     """Law 4: beyond the budget memory does not grow with the number of steps."""
 
     def alive(n_steps, memory_budget):
@@ -82,6 +82,8 @@ def test_graphs_kept_stay_within_the_budget(problem):
     assert alive(40, 0) == alive(40, step.n_bytes) == 0
     assert alive(40, 3 * step.n_bytes) == 2  # there must be room to make another one again
     assert alive(3, 3 * step.n_bytes) == 3
+    assert alive(40, None) == 40  # small ones
+    monkeypatch.setattr(_trajectory, "_GRAPH_BYTES", step.n_bytes)
     assert alive(10, None) == 10
     assert alive(11, None) == alive(40, None) == 9
 

@@ -33,7 +33,7 @@ from sklearn_ddfad.distillation._experts import train_experts
 
 _EXPERT_EPOCHS = 14
 _FEW, _LAST_START_OF_FEW = 5, 5
-_GRAPHS = 10  # of steps that are kept where no budget says otherwise
+_GRAPHS, _GRAPH_BYTES = 10, 200_000_000  # of steps, kept where no budget says otherwise
 _MOST_BYTES_OF_WEIGHTS = 2**28  # of all steps of a student; beyond that, only some steps keep them
 _TINY = 1e-12  # keeps 0 / 0 away where an expert did not move at all (a single class)
 
@@ -68,8 +68,8 @@ def trajectory_loss(network, segment, clips, labels, alpha, batches, augmentatio
     augmentation : callable
         ``augmentation(clips, draw)``.
     memory_budget : int or None
-        Bytes that the graphs of steps may take; ``None`` is what ten steps take. The graphs that do
-        not fit are made again on the way back, one at a time.
+        Bytes that the graphs of steps may take; ``None`` is 200 MB, or what ten steps take where
+        that is more. The graphs that do not fit are made again on the way back, one at a time.
 
     Returns
     -------
@@ -130,7 +130,9 @@ class _TrajectoryLoss(Function):
 
 def _graphs_kept(memory_budget, n_bytes, n_steps):
     """Return how many steps keep their graphs: all, or one less than fit, to make one again."""
-    n_fit = _GRAPHS if memory_budget is None else memory_budget // n_bytes
+    if memory_budget is None:
+        memory_budget = max(_GRAPHS * n_bytes, _GRAPH_BYTES)
+    n_fit = memory_budget // n_bytes
     return n_steps if n_fit >= n_steps else max(n_fit - 1, 0)
 
 
@@ -303,8 +305,9 @@ class TrajectoryDistiller(BaseDistiller):
         Folder that belongs to this fit. One that was killed goes on from there, with at most one
         expert and a few seconds lost, and ends where an unbroken one would.
     memory_budget : int or None, default=None
-        Bytes that the graphs of student steps may take; ``None`` is what ten steps take. What does
-        not fit is computed twice: with room for all, an iteration takes up to a third less time.
+        Bytes that the graphs of student steps may take; ``None`` is 200 MB, or what ten steps take
+        where that is more. What does not fit is computed twice: with room for all, an iteration
+        takes up to a third less time.
     n_students : int or None, default=None
         Students in each iteration, computed one after the other, whose losses and gradients are
         averaged. Under ``torchrun`` the processes share them, and the experts, among themselves;
