@@ -175,8 +175,15 @@ def main():
         results.save(comparison=compare(results.rows))
     labels = {"steps": "student steps", "seconds": "time (s)", "megabytes": "memory (MB)"}
     for what in ("seconds", "megabytes"):
-        picture = results.picture("time" if what == "seconds" else "memory")
-        curves(results.rows, "steps", what, picture, by=["side", "cpc"], panels="network", labels=labels)  # fmt: skip  # noqa: E501
+        curves(
+            results.rows,
+            "steps",
+            what,
+            results.picture("time" if what == "seconds" else "memory"),
+            by="side",
+            panels=["network", "cpc"],
+            labels=labels,
+        )
     for line in results.content["comparison"]:
         print(line)
 

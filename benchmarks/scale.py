@@ -54,7 +54,8 @@ def measured(device, preset):
     experts = f"expert_training_{preset}"
     alone = figure(device, experts, "seconds_per_clip", what="one", width=WIDTH, augmented=True)
     at_once = figure(device, experts, "times_the_throughput", what="several", width=WIDTH)
-    setting = {"side": "ours", "cpc": CPC, "steps": STUDENT_STEPS, "width": WIDTH}
+    setting = {"side": "ours", "cpc": CPC, "steps": STUDENT_STEPS}
+    setting["network"] = f"convnet-{WIDTH}"
     iteration = figure(device, f"outer_iteration_{preset}", "seconds", **setting)
     return {
         "sound": milliseconds / 1000 / 0.6,

@@ -162,7 +162,9 @@ def costs(tmp_path, monkeypatch):
             {"what": "one", "width": 128, "augmented": True, "seconds_per_clip": 3e-3},
             {"what": "several", "width": 128, "times_the_throughput": 1.5},
         ],
-        "outer_iteration": [{"side": "ours", "cpc": 10, "steps": 20, "width": 128, "seconds": 8.0}],
+        "outer_iteration": [
+            {"side": "ours", "cpc": 10, "steps": 20, "network": "convnet-128", "seconds": 8.0}
+        ],
     }
     for name, table in rows.items():
         path = tmp_path / "cpu" / f"{name}_cpu.json"
