@@ -22,7 +22,7 @@ from _harness import Results, in_fresh_process, network
 SHAPE, CLASSES, BATCH = (3, 16, 54), 10, 50
 PRESETS: dict = {
     "smoke": {"width": (8,), "n_clips": 100, "n_experts": 2, "repeats": 1},
-    "cpu": {"width": (32, 128), "n_clips": 500, "n_experts": 4, "repeats": 7},
+    "cpu": {"width": (32, 128), "n_clips": 500, "n_experts": 4, "repeats": 3},
     "gpu": {"width": (32, 128), "n_clips": 2700, "n_experts": 12, "repeats": 7},
 }
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
