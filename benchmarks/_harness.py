@@ -1,5 +1,6 @@
 """What every benchmark needs: fresh processes, the machine's name, results that can be resumed."""
 
+import argparse
 import json
 import os
 import platform
@@ -8,10 +9,32 @@ import subprocess
 import sys
 from functools import cache, partial
 from pathlib import Path
+from time import perf_counter
 
+import numpy as np
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+SHAPE, CLASSES = (3, 16, 54), 10  # of spoken digits as FDMFCC hears them
+THREADS = {"--threads": {"type": int, "default": 2}}
+
+
+def command_line(doc, presets, measure_one, measure_all, arguments=None):
+    """Be the command line of a script: measure one row, printed as JSON, or all of a preset.
+
+    ``measure_one(**row)`` is what a fresh process is asked for, by ``--one``, and may have nothing
+    to say; ``measure_all(options)`` does the rest. `arguments` are further ones, by name.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--preset", choices=presets, default="smoke")
+    parser.add_argument("--one", help="measure this row, JSON, in this process")
+    for name, settings in (arguments or {}).items():
+        parser.add_argument(name, **settings)
+    options = parser.parse_args()
+    if not options.one:
+        measure_all(options)
+    elif (row := measure_one(**json.loads(options.one))) is not None:
+        print(json.dumps(row))
 
 
 def machine(threads=None):
@@ -127,3 +150,28 @@ def network(name):
 
     kind, _, width = name.partition("-")
     return partial(ConvNet, width=int(width)) if width else kind
+
+
+def timed_iterations(cpc, width, *, warm_up, counted, **options):
+    """Return a distiller, and a function that tells its median time of an iteration once fitted.
+
+    It has one expert, of one epoch.
+    """
+    from sklearn.dummy import DummyClassifier
+
+    from sklearn_ddfad import TrajectoryDistiller
+
+    moments = []
+    distiller = TrajectoryDistiller(
+        cpc,
+        network=network(f"convnet-{width}"),
+        estimator=DummyClassifier(),
+        n_experts=1,
+        max_start_epoch=0,
+        expert_epochs_matched=1,
+        max_iter=warm_up + counted,
+        callbacks=[lambda _: moments.append(perf_counter())],
+        random_state=0,
+        **options,
+    )
+    return distiller, lambda: float(np.median(np.diff(moments)[warm_up - 1 :]))

@@ -25,6 +25,19 @@ def convnet(input_shape, n_classes, width=32, depth=3):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * height * breadth, n_classes))
 
 
+class Augmented(nn.Module):
+    """A network that sees each batch augmented, by draws of its own."""
+
+    def __init__(self, module, augmentation, seed=0):
+        super().__init__()
+        self.module, self.augmentation = module, augmentation
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, X):
+        draw = self.augmentation.draw(X.shape, self.generator)
+        return self.module(self.augmentation(X, draw))
+
+
 def outer_gradient(module, start, target, clips, labels, alpha, batches):
     """Return Eq. 3 and its gradient by clips and step size, all steps in one graph.
 

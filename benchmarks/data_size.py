@@ -8,8 +8,6 @@ looked up every 5 ms): pages of a mapped file are the kernel's to keep or to dro
 median over the iterations of a fit.
 """
 
-import argparse
-import json
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -21,10 +19,19 @@ from time import perf_counter
 import numpy as np
 import torch
 from _draw import bars
-from _harness import Results, in_fresh_process, network, peak_device_memory
+from _harness import (
+    CLASSES,
+    SHAPE,
+    THREADS,
+    Results,
+    command_line,
+    in_fresh_process,
+    peak_device_memory,
+    timed_iterations,
+)
 from numpy.lib.format import open_memmap
 
-SHAPE, CLASSES, CPC = (3, 16, 54), 10, 10
+CPC = 10
 PRESETS: dict = {
     "smoke": {"gigabytes": (0.006, 0.06), "width": 4, "steps": 2, "iterations": 8},
     "cpu": {"gigabytes": (0.6, 6.0), "width": 16, "steps": 20, "iterations": 30},
@@ -74,24 +81,14 @@ def resident():
 
 def measure_one(gigabytes, width, steps, iterations, threads):
     """Fit once to so much data, in this process."""
-    from sklearn.dummy import DummyClassifier
-
-    from sklearn_ddfad import TrajectoryDistiller
-
     torch.set_num_threads(threads)
-    moments = []
-    distiller = TrajectoryDistiller(
+    distiller, seconds = timed_iterations(
         CPC,
-        network=network(f"convnet-{width}"),
-        estimator=DummyClassifier(),
-        n_experts=1,
-        max_start_epoch=0,
-        expert_epochs_matched=1,
+        width,
+        warm_up=WARM_UP,
+        counted=iterations,
         student_steps=steps,
-        max_iter=WARM_UP + iterations,
         validation_fraction=0.001,
-        callbacks=[lambda _: moments.append(perf_counter())],
-        random_state=0,
     )
     with TemporaryDirectory() as folder:
         free, path = disk_usage(folder).free / 1e9, Path(folder) / "features.npy"
@@ -106,7 +103,7 @@ def measure_one(gigabytes, width, steps, iterations, threads):
         "clips": n_clips,
         "megabytes": peak[0],
         "device_megabytes": peak_device_memory(),
-        "seconds": float(np.median(np.diff(moments)[WARM_UP - 1 :])),
+        "seconds": seconds(),
         "seconds_of_fit": perf_counter() - started,
     }
 
@@ -117,15 +114,7 @@ def growth(rows):
     return {key: many[key] / few[key] - 1 for key in ("megabytes", "seconds")}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure_one(**json.loads(options.one))))
-        return
+def measure_all(options):
     preset, results = dict(PRESETS[options.preset]), Results(f"data_size_{options.preset}")
     sizes = preset.pop("gigabytes")
     for gigabytes in sizes:
@@ -146,6 +135,10 @@ def main():
     }
     for what in ("megabytes", "seconds"):
         bars(results.rows, "gigabytes", what, results.picture(what), labels=labels)
+
+
+def main():
+    command_line(__doc__, PRESETS, measure_one, measure_all, THREADS)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,15 @@ run. On a GPU they are trained side by side. Clips are random numbers of the dig
 expert costs does not depend on them.
 """
 
-import argparse
-import json
 from functools import partial
 from time import perf_counter, process_time
 
 import numpy as np
 import torch
 from _draw import bars
-from _harness import Results, in_fresh_process, network
+from _harness import CLASSES, SHAPE, THREADS, Results, command_line, in_fresh_process, network
 
-SHAPE, CLASSES, BATCH = (3, 16, 54), 10, 50
+BATCH = 50
 PRESETS: dict = {
     "smoke": {"width": (8,), "n_clips": 100, "n_experts": 2, "repeats": 1},
     "cpu": {"width": (32, 128), "n_clips": 500, "n_experts": 4, "repeats": 3},
@@ -28,22 +26,9 @@ PRESETS: dict = {
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-class Augmented(torch.nn.Module):
-    """A network that sees each batch augmented."""
-
-    def __init__(self, module, augmentation):
-        super().__init__()
-        self.module, self.augmentation = module, augmentation
-        self.generator = torch.Generator().manual_seed(0)
-
-    def forward(self, X):
-        draw = self.augmentation.draw(X.shape, self.generator)
-        return self.module(self.augmentation(X, draw))
-
-
 def one_expert(width, augmented, n_clips, repeats):
     """Measure an epoch of one expert: ours, and a plain loop."""
-    from _reference import convnet, train_expert
+    from _reference import Augmented, convnet, train_expert
 
     from sklearn_ddfad import Augmentation
     from sklearn_ddfad.augmentation import NoAugmentation
@@ -138,15 +123,7 @@ def measure_one(what, **options):
     return {"one": one_expert, "several": several_experts}[what](**options)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure_one(**json.loads(options.one))))
-        return
+def measure_all(options):
     results, preset = Results(f"expert_training_{options.preset}"), PRESETS[options.preset]
     n_clips, repeats = preset["n_clips"], preset["repeats"]
     one = partial(in_fresh_process, __file__, n_clips=n_clips, repeats=repeats)
@@ -171,6 +148,10 @@ def compared(row):
         return f"{row['n_experts']} at once / one by one, on one thread"
     kind = "augmented" if row["augmented"] else "as they are"
     return f"one, clips {kind} / plain PyTorch"
+
+
+def main():
+    command_line(__doc__, PRESETS, measure_one, measure_all, THREADS)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,11 @@ features, to rounding: checked here, each time. By number of clips (spoken digit
 their length (environmental sounds, 44.1 kHz).
 """
 
-import argparse
-import json
 from functools import partial
 
 import numpy as np
 from _draw import curves
-from _harness import Results, in_fresh_process
+from _harness import Results, command_line, in_fresh_process
 from _librosa import SAMPLE_RATES, are_there, fastest, fd_mfcc, recordings
 
 # (recordings, number of clips, seconds of each)
@@ -64,15 +62,8 @@ def draw(results):
         curves(of_source, x, "ms", results.picture(f"by_{x}"), by="side", labels=labels)
 
 
-def main():
+def measure_all(options):
     """Measure what is missing, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(**json.loads(options.one))))
-        return
     results = Results(f"feature_extraction_{options.preset}")
     repeats = 1 if options.preset == "smoke" else 7
     one = partial(in_fresh_process, __file__, repeats=repeats)
@@ -80,6 +71,10 @@ def main():
         if are_there(source):
             results.measure(one, source=source, n_clips=n_clips, seconds=seconds)
     draw(results)
+
+
+def main():
+    command_line(__doc__, PRESETS, measure, measure_all)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ keeps a tenth of the training part aside to select on. Experts are trained for t
 clips, and found again for the others of a seed.
 """
 
-import argparse
-import json
 from functools import partial
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -18,6 +16,7 @@ import numpy as np
 from _draw import bars
 from _harness import (
     Results,
+    command_line,
     digits,
     in_fresh_process,
     network,
@@ -36,6 +35,7 @@ PRESETS: dict = {
         "quick": False,
     },
 }
+NETWORK = {"help": "measure this one of the preset's networks only"}
 QUICK = {
     "max_iter": 2,
     "n_experts": 1,
@@ -97,7 +97,7 @@ def summarize(rows):
     ]
 
 
-def measure_all(results, networks, seeds, cpc, quick):
+def measure_sets(results, networks, seeds, cpc, quick):
     """Measure what is missing; the experts of a seed and network are shared by its sets."""
     sets = [(what, n) for n in cpc for what in ("random", "distilled")] + [("whole", None)]
     for name in networks:
@@ -116,20 +116,12 @@ def measure_all(results, networks, seeds, cpc, quick):
                     results.save(summary=summarize(results.rows))
 
 
-def main():
+def measure_all(options):
     """Measure what is missing, print, write and draw the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--network", help="measure this one of the preset's networks only")
-    parser.add_argument("--one")
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(**json.loads(options.one))))
-        return
     preset, results = dict(PRESETS[options.preset]), Results(f"main_job_{options.preset}")
     if options.network:
         preset["networks"] = (options.network,)
-    measure_all(results, **preset)
+    measure_sets(results, **preset)
     for line in results.content["summary"]:
         print(line)
     bars(
@@ -142,6 +134,10 @@ def main():
         error="std over seeds",
         labels={"mean": "test accuracy (%)", "cpc": "clips per class"},
     )
+
+
+def main():
+    command_line(__doc__, PRESETS, measure, measure_all, {"--network": NETWORK})
 
 
 if __name__ == "__main__":

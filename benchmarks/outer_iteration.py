@@ -9,8 +9,6 @@ is loaded and compiled; of the device on a GPU. Batches of 50 clips, of the whol
 smaller.
 """
 
-import argparse
-import json
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,9 +16,18 @@ from time import perf_counter
 
 import torch
 from _draw import curves
-from _harness import Results, in_fresh_process, peak_memory
+from _harness import (
+    CLASSES,
+    SHAPE,
+    THREADS,
+    Results,
+    command_line,
+    in_fresh_process,
+    network,
+    peak_memory,
+)
 
-SHAPE, CLASSES, TINY = (3, 16, 54), 10, (3, 16, 16)
+TINY = (3, 16, 16)
 WIDTHS, DEEP = ("convnet-32", "convnet-128"), ("resnet18", "vgg11")
 PRESETS: dict = {
     "smoke": {"networks": ("convnet-4",), "cpc": (1,), "steps": (2, 4)},
@@ -75,8 +82,6 @@ def reference(side, name, shape, steps, cpc, device):
 
 def module(name, shape):
     """Return the network called `name`: "convnet-32" is a ConvNet of that width."""
-    from _harness import network
-
     from sklearn_ddfad.networks import make_network
 
     return make_network(network(name), shape, CLASSES)
@@ -155,22 +160,14 @@ def compare(rows):
     return comparison
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(**json.loads(options.one))))
-        return
+def measure_all(options):
     grid, results = PRESETS[options.preset], Results(f"outer_iteration_{options.preset}")
     one = partial(in_fresh_process, __file__, threads=options.threads)
-    for network, cpc in product(grid["networks"], grid["cpc"]):
+    for name, cpc in product(grid["networks"], grid["cpc"]):
         rows = []
         for steps, side in product(grid["steps"], SIDES):
             if fits(side, rows, steps):
-                key = {"network": network, "cpc": cpc, "steps": steps, "side": side}
+                key = {"network": name, "cpc": cpc, "steps": steps, "side": side}
                 rows.append(results.measure(one, **key))
         results.save(comparison=compare(results.rows))
     labels = {"steps": "student steps", "seconds": "time (s)", "megabytes": "memory (MB)"}
@@ -186,6 +183,10 @@ def main():
         )
     for line in results.content["comparison"]:
         print(line)
+
+
+def main():
+    command_line(__doc__, PRESETS, measure, measure_all, THREADS)
 
 
 if __name__ == "__main__":

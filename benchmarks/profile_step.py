@@ -8,15 +8,13 @@ that a first layer does without), each timed by itself on the same arrays. The p
 one large matrix product and of the convolution of the second layer.
 """
 
-import argparse
-import json
 from functools import partial
 from time import perf_counter
 
 import torch
 from _draw import bars
-from _harness import Results, in_fresh_process
-from outer_iteration import SHAPE, ours
+from _harness import SHAPE, THREADS, Results, command_line, in_fresh_process
+from outer_iteration import ours
 
 PRESETS = {"smoke": (4,), "cpu": (32, 128), "gpu": (32, 128)}
 BATCH, STEPS = 50, 20
@@ -137,15 +135,7 @@ def profiled(run):
     return {kind: round(100 * time / total, 1) for kind, time in times.items()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(**json.loads(options.one))))
-        return
+def measure_all(options):
     results = Results(f"profile_step_{options.preset}")
     steps = 2 if options.preset == "smoke" else STEPS
     for width in PRESETS[options.preset]:
@@ -160,6 +150,10 @@ def main():
     ]
     labels = {"share": "share of a step (%)"}
     bars(rows, ["width", "threads"], "share", results.picture(), by="kind", labels=labels)
+
+
+def main():
+    command_line(__doc__, PRESETS, measure, measure_all, THREADS)
 
 
 if __name__ == "__main__":

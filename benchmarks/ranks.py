@@ -7,21 +7,25 @@ processes, and at least two. The time is the median over the iterations of a fit
 processes tell each other.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 from itertools import product
-from time import perf_counter
 
 import numpy as np
 import torch
 from _draw import bars
-from _harness import Results, in_fresh_process, network
-from sklearn.dummy import DummyClassifier
+from _harness import (
+    CLASSES,
+    SHAPE,
+    THREADS,
+    Results,
+    command_line,
+    in_fresh_process,
+    timed_iterations,
+)
 
-SHAPE, CLASSES = (3, 16, 54), 10
 PRESETS: dict = {
     "smoke": {"cpc": (1,), "width": (8,), "processes": (1, 2), "steps": 2},
     "cpu": {"cpc": (1, 10), "width": (32, 128), "processes": (1, 2), "steps": 20},
@@ -31,29 +35,22 @@ WARM_UP, COUNTED = 2, 6
 
 
 def measure_one(students, cpc, width, steps, threads):
-    """Measure one configuration in this process, which may be one of several."""
-    from sklearn_ddfad import TrajectoryDistiller
-
+    """Measure one configuration in this process; of several, the first one tells."""
     torch.set_num_threads(max(threads // int(os.environ.get("WORLD_SIZE", 1)), 1))
     rng = np.random.default_rng(0)
     y = np.arange((cpc + 1) * CLASSES) % CLASSES
     X = rng.standard_normal((len(y), *SHAPE)).astype(np.float32)
-    moments = []
-    TrajectoryDistiller(
+    distiller, seconds = timed_iterations(
         cpc,
-        network=network(f"convnet-{width}"),
-        estimator=DummyClassifier(),
-        n_experts=1,
-        max_start_epoch=0,
-        expert_epochs_matched=1,
+        width,
+        warm_up=WARM_UP,
+        counted=COUNTED,
         student_steps=steps,
-        max_iter=WARM_UP + COUNTED,
         validation_fraction=0,
         n_students=students,
-        callbacks=[lambda _: moments.append(perf_counter())],
-        random_state=0,
-    ).fit(X, y)
-    return {"seconds": float(np.median(np.diff(moments)[WARM_UP - 1 :]))}
+    )
+    distiller.fit(X, y)
+    return {"seconds": seconds()} if os.environ.get("RANK", "0") == "0" else None
 
 
 def measure(processes, **options):
@@ -66,17 +63,7 @@ def measure(processes, **options):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    if options.one:
-        measured = measure_one(**json.loads(options.one))
-        if os.environ.get("RANK", "0") == "0":
-            print(json.dumps(measured))
-        return
+def measure_all(options):
     preset, results = PRESETS[options.preset], Results(f"ranks_{options.preset}")
     most = torch.cuda.device_count() if torch.cuda.is_available() else options.threads
     processes = [n for n in preset["processes"] if n <= most]
@@ -99,6 +86,10 @@ def main():
         labels={"seconds": "time of an iteration (s)", "cpc": "clips a class"},
         scale="log",
     )
+
+
+def main():
+    command_line(__doc__, PRESETS, measure_one, measure_all, THREADS)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,12 @@ convergence). The ratio that counts is librosa's time with its defaults over our
 with the fewest iterations that bring both errors down to librosa's.
 """
 
-import argparse
-import json
 from functools import partial
 
 import numpy as np
 import torch
 from _draw import curves
-from _harness import Results, in_fresh_process
+from _harness import Results, command_line, in_fresh_process
 from _librosa import SAMPLE_RATES, are_there, fastest, invert, log_mel, recordings, to_length
 
 DEFAULT = {"librosa": 32, "ours": 64}  # iterations
@@ -148,21 +146,18 @@ def draw(results):
         curves(of_source, x, "ms", results.picture(f"by_{x}"), by="side", labels=labels)
 
 
-def main():
+def measure_all(options):
     """Measure what is missing, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(**json.loads(options.one))))
-        return
     results = Results(f"reconstruction_{options.preset}")
     one = partial(in_fresh_process, __file__, repeats=1 if options.preset == "smoke" else 2)
     for cell in PRESETS[options.preset]:
         if are_there(cell["source"]):
             results.measure(one, **cell)
     draw(results)
+
+
+def main():
+    command_line(__doc__, PRESETS, measure, measure_all)
 
 
 if __name__ == "__main__":

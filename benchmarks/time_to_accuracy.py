@@ -15,8 +15,6 @@ choose from as ours, not 100; it trains an expert only once one is drawn; and on
 students are matched, not 50 epochs. ``seconds_as_published`` says what 100 whole ones would make.
 """
 
-import argparse
-import json
 from contextlib import suppress
 from time import perf_counter
 
@@ -25,6 +23,7 @@ import torch
 from _draw import curves
 from _harness import (
     Results,
+    command_line,
     digits,
     in_fresh_process,
     network,
@@ -169,11 +168,14 @@ class LazyExperts:
         self.known, self.module, self.n_epochs = {}, self._network(), 0
 
     def _network(self):
-        from _reference import convnet
+        from _reference import Augmented, convnet
+
+        from sklearn_ddfad.augmentation import resolve_augmentation
 
         X, y = self._data
+        augmentation = resolve_augmentation("auto", X.shape[1:])
         module = convnet(X.shape[1:], int(y.max()) + 1, self._width)
-        return Augmented(module, X.shape[1:]).to(X.device)
+        return Augmented(module, augmentation, torch.initial_seed()).to(X.device)
 
     def __getitem__(self, number):
         from _reference import train_expert
@@ -191,22 +193,6 @@ class LazyExperts:
             self.n_epochs += n_epochs
             self._watch.seconds_of_experts += self._watch.seconds - started
         return self.known[number]
-
-
-class Augmented(torch.nn.Module):
-    """A network that sees every batch augmented, as both sides do."""
-
-    def __init__(self, module, input_shape):
-        from sklearn_ddfad.augmentation import resolve_augmentation
-
-        super().__init__()
-        self.module = module
-        self._augmentation = resolve_augmentation("auto", input_shape)
-        self._generator = torch.Generator().manual_seed(torch.initial_seed())
-
-    def forward(self, X):
-        draw = self._augmentation.draw(X.shape, self._generator)
-        return self.module(self._augmentation(X, draw))
 
 
 def measure_one(side, target, seed, width, quick, limit):
@@ -290,14 +276,7 @@ def draw(results):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--one")
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure_one(**json.loads(options.one))))
-        return
+def measure_all(options):
     preset, results = PRESETS[options.preset], Results(f"time_to_accuracy_{options.preset}")
     width, quick = preset["width"], preset["quick"]
     for target in preset["targets"]:
@@ -318,6 +297,10 @@ def main():
             draw(results)
     for line in results.content["summary"]:
         print(line)
+
+
+def main():
+    command_line(__doc__, PRESETS, measure_one, measure_all)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_the_smoke_preset_measures_and_draws_once(script, results, monkeypatch, 
     source = (FOLDER / script).read_text()
     if "DDFAD_DATA" in source:
         request.getfixturevalue("ddfad_data")
-    arguments = ["--preset", "smoke", *(["--threads", "1"] if '"--threads"' in source else [])]
+    arguments = ["--preset", "smoke", *(["--threads", "1"] if "THREADS" in source else [])]
     module = importlib.import_module(script.removesuffix(".py"))
     call(module, monkeypatch, *arguments)
     (path,) = results.glob("*/*.json")
