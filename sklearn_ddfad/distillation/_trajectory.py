@@ -144,7 +144,7 @@ def _weights_spacing(theta, n_steps):
 
 def _find_weights_again(steps, alpha):
     """Take the steps again that lead from the last weights kept to those of the last step."""
-    last_known = max(n for n, step in enumerate(steps) if step.theta is not None)
+    last_known = next(n for n in reversed(range(len(steps))) if steps[n].theta is not None)
     for step, following in pairwise(steps[last_known:]):
         following.theta = step.theta - alpha * step.gradient(keep_graph=False)
 

@@ -47,7 +47,8 @@ _unpool = torch.ops.aten.avg_pool2d_backward
 def normalize(z, weight, bias, eps, after):
     """Return ``p``, ``m`` and ``r``; the latter two have the shape ``(n_clips, n_channels)``."""
     if _fits_processor(z):
-        return _normalize_on_processor(z, weight, bias, eps, after)
+        out = _image_like(z, after.pool), z.new_empty(z.shape[:2]), z.new_empty(z.shape[:2])
+        return _compiled("normalize", (z, weight, bias, z.new_tensor(eps)), after, out)
     mean = _mean(z)
     rstd = torch.rsqrt(_mean((z - mean[..., None, None]).square_()) + eps)
     y = _affine(z, weight, bias, mean, rstd)
@@ -57,7 +58,8 @@ def normalize(z, weight, bias, eps, after):
 def normalize_backward(dp, z, weight, bias, mean, rstd, after):
     """Return ``dz = w r (dy - E[dy] - n E[dy n])``, ``E[dy]`` and ``E[dy n]``."""
     if _fits_processor(z):
-        return _backward_on_processor(dp, z, weight, bias, mean, rstd, after)
+        out = _image_like(z), torch.empty_like(mean), torch.empty_like(mean)
+        return _compiled("normalize_backward", (dp, z, weight, bias, mean, rstd), after, out)
     dy = after.pull_back(dp, _affine(z, weight, bias, mean, rstd))
     dy_mean = _mean(dy)
     dy_n = (_mean(dy * z) - dy_mean * mean) * rstd
@@ -73,9 +75,9 @@ def normalize_double_backward(u, p, q, dp, z, weight, bias, mean, rstd, dy_mean,
     clip, over the size of an image and over ``r``: it is ``E[u dz] / (w r)``.
     """
     if _fits_processor(z):
-        return _double_backward_on_processor(
-            u, p, q, dp, z, weight, bias, mean, rstd, dy_mean, dy_n, after
-        )
+        given = (u, p, q, dp, z, weight, bias, mean, rstd, dy_mean, dy_n)
+        out = _image_like(dp), _image_like(z), torch.empty_like(mean)
+        return _compiled("normalize_double_backward", given, after, out)
     y = _affine(z, weight, bias, mean, rstd)
     dy = after.pull_back(dp, y)
     scale = weight * rstd
@@ -126,47 +128,25 @@ def _fits_processor(z):
     return z.device.type == "cpu" and torch.get_num_threads() <= _MOST_THREADS
 
 
-def _normalize_on_processor(z, weight, bias, eps, after):
-    from sklearn_ddfad.networks import _kernels
+def _compiled(name, given, after, out):
+    """Run the compiled loop called `name`, which writes to `out`; return that."""
+    from sklearn_ddfad.networks import _kernels  # numba is slow to import, and not for a GPU
 
-    z = _channels_last(z)
-    image = [size // step for size, step in zip(z.shape[2:], after.pool, strict=True)]
-    p = _channels_last(z.new_empty(*z.shape[:2], *image))
-    mean, rstd = z.new_empty(z.shape[:2]), z.new_empty(z.shape[:2])
-    arrays = [_array(tensor) for tensor in (z, weight, bias, p, mean, rstd)]
-    eps, floor = (arrays[0].dtype.type(number) for number in (eps, after.floor))
-    _kernels.normalize(*arrays[:3], eps, floor, *after.pool, *arrays[3:])
-    return p, mean, rstd
-
-
-def _backward_on_processor(dp, z, weight, bias, mean, rstd, after):
-    from sklearn_ddfad.networks import _kernels
-
-    dp, z = _channels_last(dp), _channels_last(z)
-    out = torch.empty_like(z), torch.empty_like(mean), torch.empty_like(mean)
-    arrays = [_array(tensor) for tensor in (dp, z, weight, bias, mean, rstd)]
-    floor = arrays[0].dtype.type(after.floor)
-    _kernels.normalize_backward(*arrays, floor, *after.pool, *map(_array, out))
+    given = [_array(value) for value in given]
+    floor = given[0].dtype.type(after.floor)
+    getattr(_kernels, name)(*given, floor, *after.pool, *map(_array, out))
     return out
-
-
-def _double_backward_on_processor(u, p, q, dp, z, *rest):
-    from sklearn_ddfad.networks import _kernels
-
-    *statistics, after = rest
-    u, dp, z = _channels_last(u), _channels_last(dp), _channels_last(z)
-    out = torch.empty_like(dp), torch.empty_like(z), torch.empty_like(statistics[2])
-    arrays = [_array(tensor) for tensor in (u, p, q, dp, z, *statistics)]
-    floor = arrays[0].dtype.type(after.floor)
-    _kernels.normalize_double_backward(*arrays, floor, *after.pool, *map(_array, out))
-    return out
-
-
-def _channels_last(image):
-    return image.contiguous(memory_format=torch.channels_last)
 
 
 def _array(tensor):
-    """Return a tensor as a contiguous array, an image with its channels last."""
+    """Return a tensor as a contiguous array, an image with its channels last, or as a number."""
     tensor = tensor.detach()
-    return (tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor.contiguous()).numpy()
+    if tensor.ndim < 4:
+        return tensor.contiguous().numpy()[()]
+    return tensor.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
+
+
+def _image_like(z, pool=(1, 1)):
+    """Return an image with the channels of `z` last, smaller by a pooling, to be written to."""
+    height, width = (size // step for size, step in zip(z.shape[2:], pool, strict=True))
+    return z.new_empty(len(z), height, width, z.shape[1]).permute(0, 3, 1, 2)
