@@ -2,14 +2,16 @@
 
 from contextlib import contextmanager
 from copy import deepcopy
-from math import ceil, cos, pi
+from math import ceil, cos, pi, prod
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNetClassifier
 from skorch.dataset import unpack_data
 from torch import nn
@@ -17,10 +19,12 @@ from torch.func import functional_call, grad, vmap
 from torch.overrides import TorchFunctionMode
 
 from sklearn_ddfad._memory import freed_memory_kept
-from sklearn_ddfad._validation import resolve_device
+from sklearn_ddfad._validation import Rows, resolve_device
 from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.networks import make_network
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
+
+_BROUGHT_TO_A_GPU = 2**30  # bytes of clips
 
 
 def draw_seed(rng):
@@ -50,7 +54,7 @@ class FunctionalNetwork:
         self.module = module
         parameters = dict(module.named_parameters())
         self._names = list(parameters)
-        self._shapes = [p.shape for p in parameters.values()]
+        self.shapes = [p.shape for p in parameters.values()]
         self._sizes = [p.numel() for p in parameters.values()]
         self.n_parameters = sum(self._sizes)
 
@@ -70,7 +74,7 @@ class FunctionalNetwork:
         parts = theta.split(self._sizes)
         parameters = {
             name: part.view(shape)
-            for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
+            for name, part, shape in zip(self._names, parts, self.shapes, strict=True)
         }
         return functional_call(self.module, parameters, (X,))
 
@@ -78,6 +82,29 @@ class FunctionalNetwork:
         """Return the gradient of the cross-entropy of ``(X, y)`` by `theta`, a flat vector."""
         loss = F.cross_entropy(self(theta, X), y)
         return torch.autograd.grad(loss, theta, create_graph=create_graph)[0]
+
+
+def embed(module, X):
+    """Return what the last layer of a network sees of a batch, shape ``(n_clips, n_features)``."""
+    if not hasattr(module, "embed"):
+        msg = (
+            f"{type(module).__name__} has no method embed(X); give it one that returns what its "
+            "last layer sees, shape (n_clips, n_features)."
+        )
+        raise ValueError(msg)
+    return module.embed(X)
+
+
+def clip_reader(X, device):
+    """Return a function that gives the clips of some indices, a tensor, on the device.
+
+    Up to a gigabyte of them is brought to a GPU once.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    if on_cpu or 4 * prod(X.shape) > _BROUGHT_TO_A_GPU:
+        return lambda indices: torch.from_numpy(X[indices.cpu().numpy()]).to(device)
+    clips = torch.from_numpy(X[:]).to(device)
+    return lambda indices: clips[indices.to(device)]
 
 
 def functional_network(network, input_shape, n_classes, *, seed, device):
@@ -234,15 +261,21 @@ class NetworkClassifier(NeuralNetClassifier):
         super().__init__(module, *args, **kwargs)
 
     def fit(self, X, y, **fit_params):
-        """Build the network for clips like `X` and train it on them."""
-        X = np.asarray(X, dtype=np.float32)
-        self.encoder_ = LabelEncoder().fit(y)
+        """Build the network for clips like `X` and train it on them.
+
+        Labels `y` are of shape ``(n_clips,)``, or soft, the probabilities of the classes
+        ``0 .. n_classes - 1``, of shape ``(n_clips, n_classes)``.
+        """
+        X = X if isinstance(X, Rows) else np.asarray(X, dtype=np.float32)
+        is_soft = np.ndim(y) == 2
+        self.encoder_ = LabelEncoder().fit(np.arange(np.shape(y)[1]) if is_soft else y)
+        targets = np.asarray(y, np.float32) if is_soft else self.encoder_.transform(y)
         self.input_shape_ = X.shape[1:]
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
         seed = draw_seed(check_random_state(self.random_state))
         self.generator_ = torch.Generator().manual_seed(seed)
         with isolated_rng(seed, self.device):
-            return super().fit(X, self.encoder_.transform(y), **fit_params)
+            return super().fit(X, targets, **fit_params)
 
     @freed_memory_kept()
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -286,3 +319,60 @@ class NetworkClassifier(NeuralNetClassifier):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
             return super().predict_proba(np.asarray(X, dtype=np.float32))
+
+
+def fit_on(estimator, X, y):
+    """Fit a classifier on hard labels, or on soft ones, and return it.
+
+    Soft labels are probabilities of shape ``(n_clips, n_classes)``, and the classes are then the
+    indices of the columns. :class:`NetworkClassifier` takes them as they are. Any other classifier
+    is given each clip once for each class that it may be, weighted by the probability: the loss is
+    the same.
+    """
+    if np.ndim(y) < 2:
+        return estimator.fit(X, y)
+    _check_probabilities(y, np.shape(X)[0])
+    prefix = check_learns_soft_labels(estimator)
+    if prefix is None:
+        return estimator.fit(X, y)
+    probabilities = np.asarray(y)
+    clips, codes = np.nonzero(probabilities)
+    weights = {f"{prefix}sample_weight": probabilities[clips, codes]}
+    return estimator.fit(np.asarray(X)[clips], codes, **weights)
+
+
+def check_learns_soft_labels(estimator):
+    """Refuse a classifier that :func:`fit_on` cannot teach soft labels.
+
+    Returns what its ``sample_weight`` is prefixed with in a pipeline, or None where it takes soft
+    labels as they are.
+    """
+    prefix, last = "", estimator
+    while isinstance(last, Pipeline):
+        name, last = last.steps[-1]
+        prefix += f"{name}__"
+    if isinstance(last, NetworkClassifier):
+        return None
+    if not has_fit_parameter(last, "sample_weight"):
+        msg = (
+            f"{type(last).__name__} cannot learn from soft labels: its fit takes no sample_weight; "
+            "use network_classifier(), another classifier that does, or hard labels."
+        )
+        raise ValueError(msg)
+    return prefix
+
+
+def _check_probabilities(P, n_clips):
+    """Refuse soft labels that are no probabilities, or not one row for each clip."""
+    P = np.asarray(P)
+    if len(P) != n_clips:
+        msg = f"there are {n_clips} clips and {len(P)} rows of soft labels; give one for each clip."
+        raise ValueError(msg)
+    sound = (P >= 0).all(axis=1) & (np.abs(P.sum(axis=1) - 1) < 1e-3)  # false for NaN
+    if not sound.all():
+        clip = int(sound.argmin())
+        msg = (
+            f"the soft labels of clip {clip} are no probabilities: {P[clip]}; they must not be "
+            "negative, and add up to 1."
+        )
+        raise ValueError(msg)

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ddfad._training import draw_seed, network_classifier
+from sklearn_ddfad._training import draw_seed, fit_on, network_classifier
 from sklearn_ddfad._validation import (
     HasMethods,
     Interval,
@@ -84,10 +84,13 @@ class BaseReducer(
             X=clips,
             y=self.classes_[small_codes],
             learning_rate=getattr(self, "learning_rate_", None),
+            soft_labels=getattr(self, "soft_labels_", None),
             provenance=self._provenance(codes),
         )
         self.y_distilled_ = self.distilled_.y
-        self.estimator_ = self._new_estimator(rng).fit(clips, small_codes)
+        soft_labels = self.distilled_.soft_labels
+        labels = small_codes if soft_labels is None else soft_labels
+        self.estimator_ = fit_on(self._new_estimator(rng), clips, labels)
         return self
 
     def transform(self, X=None):

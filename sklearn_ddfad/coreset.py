@@ -1,6 +1,15 @@
 """Selectors: a few real clips of each class instead of made ones."""
 
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+
+from sklearn_ddfad._training import draw_seed, embed, isolated_rng, network_classifier
+from sklearn_ddfad._validation import StrOptions, from_torch
 from sklearn_ddfad.base import BaseReducer, pick_per_class
+from sklearn_ddfad.networks import make_network
 
 
 class RandomSelector(BaseReducer):
@@ -51,3 +60,254 @@ class RandomSelector(BaseReducer):
     def _reduce(self, X, codes, rng):
         self.sample_indices_ = pick_per_class(codes, self.cpc, rng)
         return X[self.sample_indices_], codes[self.sample_indices_]
+
+
+class BaseEmbeddingSelector(BaseReducer):
+    """Choose clips by where they lie among those of their class; one verb differs, ``_choose``."""
+
+    _parameter_constraints: dict = {
+        **BaseReducer._parameter_constraints,
+        "embedding": [StrOptions({"features", "network"}), callable],
+    }
+
+    def __init__(
+        self,
+        cpc=10,
+        *,
+        embedding="network",
+        network="auto",
+        estimator=None,
+        device="auto",
+        random_state=None,
+    ):
+        self.cpc = cpc
+        self.embedding = embedding
+        self.network = network
+        self.estimator = estimator
+        self.device = device
+        self.random_state = random_state
+
+    @staticmethod
+    @abstractmethod
+    def _choose(points, n):
+        """Return the indices of `n` of the `points`, around their mean, in order of choice."""
+
+    def _reduce(self, X, codes, rng):
+        embedding = self.embedding
+        if embedding == "network":
+            embedding = self._network_embedding(X, codes, rng)
+        elif embedding == "features":
+            embedding = _flattened
+        classes = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+        picked = [self._pick(X.subset(members), members, embedding) for members in classes]
+        self.sample_indices_ = np.concatenate(picked)
+        return X[self.sample_indices_], codes[self.sample_indices_]
+
+    def _pick(self, X, members, embedding):
+        """Return ``cpc`` of the `members` of a class, whose clips are `X`."""
+        points = _embedded(X, embedding)
+        points -= points.mean(axis=0)
+        order = self._choose(points, min(self.cpc, len(points)))
+        return members[np.resize(order, self.cpc)]  # what is missing is repeated
+
+    def _network_embedding(self, X, codes, rng):
+        """Return what the last layer sees of a network that is trained on all clips first."""
+        seed = draw_seed(rng)
+        with isolated_rng(seed):  # a network without embeddings is refused before it is trained
+            untrained = make_network(self.network, X.shape[1:], len(self.classes_))
+        embed(untrained.eval(), torch.from_numpy(X[:1]))
+        judge = network_classifier(self.network, device=self.device, random_state=seed)
+        module = judge.fit(X, codes).module_.eval()
+
+        def embedding(clips):
+            with torch.no_grad():
+                return embed(module, torch.from_numpy(clips).to(judge.device))
+
+        return embedding
+
+
+def _flattened(clips):
+    return clips.reshape(len(clips), -1)
+
+
+def _embedded(X, embedding):
+    """Return where the clips of all :class:`Rows` of `X` lie, ``(n_clips, d)`` in float64."""
+    points = []
+    for clips in X.batches():
+        batch = np.asarray(from_torch(embedding(clips)))
+        if batch.ndim != 2 or len(batch) != len(clips) or not np.isfinite(batch).all():
+            msg = (
+                f"embedding gave an array of shape {batch.shape} for {len(clips)} clips, or one "
+                "that is not finite; it must give (n_clips, d) finite numbers."
+            )
+            raise ValueError(msg)
+        points.append(batch)
+    return np.concatenate(points, dtype=np.float64)
+
+
+class HerdingSelector(BaseEmbeddingSelector):
+    r"""Keep ``cpc`` clips of each class that have its mean, or nearly so: herding.
+
+    Each next clip is the one that brings the mean of those chosen nearest to the mean
+    :math:`\mu` of the class (Algorithm 4 of iCaRL [1]_, after [2]_):
+
+    .. math::
+
+       p_k = \arg\min_x \Big\| \mu - \frac{1}{k}
+             \Big( \phi(x) + \sum_{j<k} \phi(p_j) \Big) \Big\|_2 .
+
+    The first clips of a class are therefore the choice for a smaller `cpc`. This is the selection
+    of EEIL [3]_, which the DDFAD paper compares with. iCaRL scales all embeddings to length one;
+    here they are taken as they are, as in the code of dataset condensation, unless a function
+    given as `embedding` scales them.
+
+    Parameters
+    ----------
+    cpc : int, default=10
+        Clips per class.
+    embedding : {"network", "features"} or callable, default="network"
+        Where distances are measured. ``"network"``: in what the last layer of `network` sees, once
+        it is trained on all of ``X``, as in iCaRL, EEIL and the papers on distillation.
+        ``"features"``: among the features themselves, flattened, which trains nothing. A
+        function, such as a fitted transformer's ``transform``, is given some clips at a time, as
+        they are in ``X``, and returns an array ``(n_clips, d)``.
+    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+        The network of the embedding, and the one that is trained on the small set where
+        `estimator` is None.
+    estimator : classifier or None, default=None
+        What is trained on the small set; ``None`` is ``network_classifier(network)``.
+    device : str, default="auto"
+        Where to train, and where ``transform`` puts the clips.
+    random_state : int, RandomState or None, default=None
+        Seeds the training of both networks. The choice itself draws nothing.
+
+    Attributes
+    ----------
+    distilled_ : DistilledSet
+        The clips chosen.
+    sample_indices_ : ndarray of shape (cpc * n_classes,)
+        Which clips of ``X`` they are: class by class, in order of choice.
+    y_distilled_, classes_ : ndarray
+        Their labels, and the classes there are.
+    estimator_ : classifier
+        Trained on them; its labels are indices into ``classes_``.
+
+    See Also
+    --------
+    KCenterSelector : Leaves no clip far from those chosen.
+    RandomSelector : The baseline.
+
+    Notes
+    -----
+    Embeddings are held for one class at a time, ``(n_clips of the class, d)`` in float64; ``X`` is
+    read a few clips at a time, one by one while a network is trained. Each clip chosen costs one
+    product of this matrix and a vector.
+
+    References
+    ----------
+    .. [1] S.-A. Rebuffi, A. Kolesnikov, G. Sperl, C. H. Lampert, "iCaRL: Incremental classifier
+       and representation learning", CVPR, 2017.
+    .. [2] M. Welling, "Herding dynamical weights to learn", ICML, 2009.
+    .. [3] F. M. Castro, M. J. Marín-Jiménez, N. Guil, C. Schmid, K. Alahari, "End-to-end
+       incremental learning", ECCV, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn_ddfad import HerdingSelector
+    >>> X, y = np.arange(20.0).reshape(10, 2), np.repeat(["high", "low"], 5)
+    >>> selector = HerdingSelector(2, embedding="features", estimator=KNeighborsClassifier(1))
+    >>> selector.fit(X, y).sample_indices_
+    array([2, 1, 7, 6])
+    """
+
+    @staticmethod
+    def _choose(points, n):
+        # With the mean at zero, |sum + x|^2 is to be least, that is, |x|^2 + 2 x·sum.
+        costs = np.einsum("ij,ij->i", points, points)
+        chosen = np.empty(n, dtype=np.intp)
+        for k in range(n):
+            chosen[k] = pick = costs.argmin()
+            costs += 2 * (points @ points[pick])
+            costs[pick] = np.inf
+        return chosen
+
+
+class KCenterSelector(BaseEmbeddingSelector):
+    """Keep ``cpc`` clips of each class that leave none of it far away: greedy k-center.
+
+    From the clip nearest to the mean of its class, each next one is the clip farthest from all that
+    are chosen. No clip is then farther from a chosen one than twice the least that any choice of
+    ``cpc`` clips could reach [1]_. The first clips of a class are the choice for a smaller `cpc`,
+    and of clips that are the same, one is chosen only, as long as there are others. In active
+    learning such a set is known as a core-set [2]_.
+
+    Parameters
+    ----------
+    cpc : int, default=10
+        Clips per class.
+    embedding : {"network", "features"} or callable, default="network"
+        Where distances are measured, as in :class:`HerdingSelector`.
+    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+        The network of the embedding, and the one that is trained on the small set where
+        `estimator` is None.
+    estimator : classifier or None, default=None
+        What is trained on the small set; ``None`` is ``network_classifier(network)``.
+    device : str, default="auto"
+        Where to train, and where ``transform`` puts the clips.
+    random_state : int, RandomState or None, default=None
+        Seeds the training of both networks. The choice itself draws nothing.
+
+    Attributes
+    ----------
+    distilled_ : DistilledSet
+        The clips chosen.
+    sample_indices_ : ndarray of shape (cpc * n_classes,)
+        Which clips of ``X`` they are: class by class, in order of choice.
+    y_distilled_, classes_ : ndarray
+        Their labels, and the classes there are.
+    estimator_ : classifier
+        Trained on them; its labels are indices into ``classes_``.
+
+    See Also
+    --------
+    HerdingSelector : Keeps the mean of each class.
+    RandomSelector : The baseline.
+
+    Notes
+    -----
+    Memory is that of :class:`HerdingSelector`. Each clip chosen costs its distances to the others
+    of its class.
+
+    References
+    ----------
+    .. [1] T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical
+       Computer Science, 1985.
+    .. [2] O. Sener, S. Savarese, "Active learning for convolutional neural networks: A core-set
+       approach", ICLR, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn_ddfad import KCenterSelector
+    >>> X, y = np.arange(20.0).reshape(10, 2), np.repeat(["high", "low"], 5)
+    >>> selector = KCenterSelector(3, embedding="features", estimator=KNeighborsClassifier(1))
+    >>> selector.fit(X, y).sample_indices_
+    array([2, 0, 4, 7, 5, 9])
+    """
+
+    @staticmethod
+    def _choose(points, n):
+        pick = np.einsum("ij,ij->i", points, points).argmin()
+        distances = np.full(len(points), np.inf)  # squared, to the nearest chosen one
+        chosen = np.empty(n, dtype=np.intp)
+        for k in range(n):
+            chosen[k] = pick
+            # Differences are squared, not products subtracted: the same clip is at zero exactly.
+            new = cdist(points, points[pick : pick + 1], "sqeuclidean")[:, 0]
+            np.minimum(distances, new, out=distances)
+            distances[pick] = -1
+            pick = distances.argmax()
+        return chosen

@@ -37,6 +37,8 @@ class DistilledSet:
         Method, parameters and number of clips seen, in types that JSON can hold.
     extractor : FDMFCC or None
         The fitted extractor that made features of recordings; needed for sound.
+    soft_labels : ndarray of float32, shape (n_clips, n_classes), or None
+        The probabilities of the sorted classes learned along with the clips, where asked for.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class DistilledSet:
     learning_rate: float | None = None
     provenance: dict = field(default_factory=dict)
     extractor: BaseExtractor | None = None
+    soft_labels: np.ndarray | None = None
 
     def __repr__(self):
         made_by = self.provenance.get("method", "unknown")
@@ -64,8 +67,8 @@ class DistilledSet:
 
     @property
     def n_stored(self):
-        """How many numbers the clips are kept in."""
-        return self.X.size
+        """How many numbers the clips, and soft labels if there are any, are kept in."""
+        return self.X.size + (0 if self.soft_labels is None else self.soft_labels.size)
 
     @property
     def classes(self):
@@ -120,6 +123,8 @@ class DistilledSet:
             "provenance": self.provenance,
             "extractor": None,
         }
+        if self.soft_labels is not None:
+            tensors["soft_labels"] = np.ascontiguousarray(self.soft_labels)
         if self.extractor is not None:
             record["extractor"], arrays = self.extractor.state()
             tensors |= arrays
@@ -185,6 +190,7 @@ class DistilledSet:
             X=tensors["X"],
             y=classes[tensors["codes"]],
             learning_rate=record["learning_rate"],
+            soft_labels=tensors.get("soft_labels"),
             provenance=record["provenance"],
             extractor=extractor,
         )

@@ -52,6 +52,7 @@ def reducer_checks():
     """Return the checks: functions that take an estimator with ``cpc=2``, not fitted."""
     return [
         check_each_class_gets_its_clips,
+        check_sample_indices_name_the_clips,
         check_labels_come_back_as_they_went_in,
         check_input_is_left_alone,
         check_set_is_finite_float32,
@@ -78,6 +79,15 @@ def check_each_class_gets_its_clips(estimator):
     labels, counts = np.unique(estimator.y_distilled_, return_counts=True)
     np.testing.assert_array_equal(labels, [0, 1, 2])
     np.testing.assert_array_equal(counts, [2, 2, 2])
+
+
+def check_sample_indices_name_the_clips(estimator):
+    """A selector's ``sample_indices_`` are those of its clips in ``X``; a distiller has none."""
+    X, y = _clips(n_classes=3)
+    estimator.fit(X, y)
+    if hasattr(estimator, "sample_indices_"):
+        np.testing.assert_array_equal(X[estimator.sample_indices_], estimator.distilled_.X)
+        np.testing.assert_array_equal(y[estimator.sample_indices_], estimator.y_distilled_)
 
 
 def check_labels_come_back_as_they_went_in(estimator):

@@ -18,13 +18,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional as F
 
-from sklearn_ddfad._validation import HasMethods, Interval, fit_context, resolve_device
-from sklearn_ddfad.datasets._files import MAX_AMPLITUDE
+from sklearn_ddfad._validation import Interval, fit_context, resolve_device
 from sklearn_ddfad.feature_extraction import (
     a_few_at_a_time,
-    db_to_power,
+    add_white_noise,
+    autocorrelation_bank,
+    cosines,
     hann_window,
+    linear_prediction,
     power,
+    prediction_to_cepstra,
     stft,
 )
 
@@ -32,10 +35,11 @@ _TINY = torch.finfo(torch.float32).tiny
 _EPSILON = torch.finfo(torch.float64).eps
 _SILENT = 1e-12  # a magnitude far under anything heard: gives 0 a phase, and a gradient
 _ABSURD = 1e30  # standard deviations; beyond lies the end of float32
+_LOUDEST = 300.0  # natural logarithm of a power, either way: far within float64
 _UNHEARD = 1e-3  # of the loudest sample's weight: under it, frames do not tell a sample
 
 # ------------------------------------------------------------------------------------------
-# From mel bands to frequencies
+# From mel bands, or linear prediction, to frequencies
 # ------------------------------------------------------------------------------------------
 
 
@@ -90,6 +94,61 @@ def mel_to_magnitude(mel_power, bank, *, n_iter=20):
         ahead = torch.lerp(last, solution, 1 + i / (i + 3))
     power_spectra = solution.unflatten(0, mel.shape[:-1]) * level
     return power_spectra.clamp_min(_SILENT**2).sqrt().mT
+
+
+def lpcc_to_db(cepstra, *, order, n_fft, n_iter=10):
+    """Return all-pole power spectra whose linear prediction cepstra come near to given ones.
+
+    Distilled cepstra need not be those of a filter, or of one that is not stable. But the series
+    that they are the first terms of is a logarithm of a power spectrum, whatever they are, and
+    linear prediction makes a stable filter of any. What its cepstra lack is added to the series,
+    over and over: cepstra of a filter lead to that filter.
+
+    Parameters
+    ----------
+    cepstra : torch.Tensor of shape (n_clips, n_lpcc, n_frames)
+        Linear prediction cepstral coefficients; see :class:`~sklearn_ddfad.LPCC`.
+    order : int
+        Number of poles.
+    n_fft : int
+        Samples of the FFT, more than twice the order.
+    n_iter : int, default=10
+        Corrections.
+
+    Returns
+    -------
+    decibels : torch.Tensor of shape (n_clips, n_fft // 2 + 1, n_frames)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ddfad.feature_extraction import autocorrelation_bank, db_to_power, lpcc
+    >>> bank = autocorrelation_bank(13, 256)
+    >>> noise = torch.rand(1, 129, 5, generator=torch.Generator().manual_seed(0))
+    >>> cepstra = lpcc(bank @ noise.double(), 16)
+    >>> again = lpcc(bank @ db_to_power(lpcc_to_db(cepstra, order=12, n_fft=256)), 16)
+    >>> torch.allclose(again, cepstra, atol=1e-3)
+    True
+    """
+    wanted = cepstra.double().movedim(1, 0)
+    bank = autocorrelation_bank(order + 1, n_fft).to(wanted)
+    waves = cosines(len(wanted), n_fft).to(wanted)
+    waves = torch.cat([waves[:1], 2 * waves[1:]]).mT
+    free = min(order + 1, len(wanted))  # the cepstra that those beyond follow from
+
+    def model(series):
+        power_spectra = torch.tensordot(waves, series, 1).clamp(-_LOUDEST, _LOUDEST).exp()
+        return linear_prediction(add_white_noise(torch.tensordot(bank, power_spectra, 1)))
+
+    series = wanted
+    for _ in range(n_iter):
+        coefficients, gain = model(series)
+        lack = wanted[:free] - prediction_to_cepstra(coefficients, gain, free)
+        series = torch.cat([series[:free] + lack, series[free:]])
+    coefficients, gain = model(series)
+    unpredicted = torch.cat([torch.ones_like(gain)[None], -coefficients])
+    response = power(torch.fft.rfft(unpredicted, n_fft, dim=0))
+    return (10 * (gain / response).log10()).movedim(0, 1).to(cepstra.dtype)
 
 
 # ------------------------------------------------------------------------------------------
@@ -313,15 +372,16 @@ def deemphasize(waveforms, coefficient=0.97):
 class GriffinLimInverter(TransformerMixin, BaseEstimator):
     """Features back to sound, by Algorithm 2 of the DDFAD paper.
 
-    Inverse DCT, decibels to power, mel bands to frequencies, Griffin-Lim, de-emphasis [1]_. The
-    features of what comes out are close to the features that went in; its phases are invented.
+    Inverse DCT, decibels to power, mel bands to frequencies, Griffin-Lim, de-emphasis [1]_; of
+    LPCC, the all-pole spectrum in place of the first three. The features of what comes out are
+    close to the features that went in; its phases are invented.
 
     There is nothing to learn: `transform` works without `fit`. Geometry and standardisation are
     read from the extractor.
 
     Parameters
     ----------
-    extractor : FDMFCC or a sister, fitted
+    extractor : FDMFCC, MFCC, LPCC or LogMelSpectrogram, fitted
         What made the features. Where estimators are cloned, as in ``GridSearchCV``, a fitted
         extractor stays fitted inside :class:`sklearn.frozen.FrozenEstimator`.
     n_iter : int, default=64
@@ -360,7 +420,7 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "extractor": [HasMethods(["log_mel"])],
+        "extractor": "no_validation",  # see _check_extractor
         "n_iter": [Interval(Integral, 0, None, closed="left")],
         "momentum": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -398,7 +458,7 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         -------
         self : object
         """
-        check_is_fitted(self.extractor)
+        _check_extractor(self.extractor)
         return self
 
     def transform(self, X):
@@ -417,10 +477,11 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the features have another shape, or contain NaN, infinity or absurdly large values.
+            If the features have another shape, or contain NaN, infinity or absurdly large values,
+            or if the extractor, a :class:`Chromagram`, has forgotten the spectrum.
         """
         self._validate_params()
-        check_is_fitted(self.extractor)
+        _check_extractor(self.extractor)
         X = _check_features(X, self.extractor.feature_shape_)
         seed = check_random_state(self.random_state).randint(2**31)
         n_samples = self.extractor.n_samples_
@@ -436,11 +497,8 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
     def _reconstruct(self, X, seed):
         """Algorithm 2: a batch of features to waveforms."""
         extractor = self.extractor
-        # Whatever was distilled, it is not louder than the loudest clip the extractor can hear.
-        loudest = 20 * np.log10(MAX_AMPLITUDE * extractor.frame_length_)
-        mel_power = db_to_power(extractor.log_mel(X).clamp(-loudest, loudest))
         emphasized = griffin_lim(
-            mel_to_magnitude(mel_power, extractor.mel_bank(mel_power)),
+            extractor.magnitude(X),
             n_samples=extractor.n_samples_,
             n_fft=extractor.n_fft_,
             frame_length=extractor.frame_length_,
@@ -460,6 +518,17 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
+
+
+def _check_extractor(extractor):
+    """Refuse what is not fitted, or not invertible."""
+    if not hasattr(extractor, "magnitude"):
+        msg = (
+            "GriffinLimInverter needs an extractor whose features hold a spectrum, such as "
+            f"FDMFCC; got {extractor=}."
+        )
+        raise ValueError(msg)
+    check_is_fitted(extractor)
 
 
 def _check_features(X, feature_shape):

@@ -9,9 +9,17 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_ddfad import (
     FDMFCC,
+    LPCC,
+    MFCC,
+    Chromagram,
     DistillationSampler,
     DistilledClassifier,
+    DistributionDistiller,
+    GradientDistiller,
     GriffinLimInverter,
+    HerdingSelector,
+    KCenterSelector,
+    LogMelSpectrogram,
     RandomSelector,
     TrajectoryDistiller,
 )
@@ -20,6 +28,19 @@ from sklearn_ddfad.estimator_checks import EXPECTED_FAILED_CHECKS, reducer_check
 
 REDUCERS = [
     RandomSelector(1, estimator=LogisticRegression(), random_state=0),
+    HerdingSelector(1, embedding="features", estimator=LogisticRegression(), random_state=0),
+    KCenterSelector(1, embedding="features", estimator=LogisticRegression(), random_state=0),
+    *(
+        kind(
+            1,
+            estimator=LogisticRegression(),
+            max_iter=2,
+            soft_labels=soft_labels,
+            validation_fraction=0,
+            random_state=0,
+        )
+        for kind, soft_labels in [(DistributionDistiller, False), (GradientDistiller, True)]
+    ),
     TrajectoryDistiller(
         1,
         estimator=LogisticRegression(),
@@ -78,6 +99,10 @@ def expected_failures(estimator):
         *REDUCERS,
         FDMFCC(),
         FDMFCC(layout="flat"),
+        MFCC(),
+        LPCC(),
+        LogMelSpectrogram(),
+        Chromagram(),
         DistilledClassifier(REDUCERS[0]),
         DistillationSampler(REDUCERS[0]),
         inverter(),

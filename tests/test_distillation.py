@@ -219,7 +219,7 @@ def test_validation_part_is_never_learned_from():
     assert not set(train) & set(validation)
     seen = {}
     distiller._matching_loss = lambda X, codes, rng, checkpoint: seen.update(X=X)
-    with pytest.raises(TypeError):  # that is no loss, so it ends here
+    with pytest.raises(AttributeError):  # that is no matching, so it ends here
         distiller.fit(X, y)
     assert len(seen["X"]) == 24
     held_out = {clip.tobytes() for clip in X} - {clip.tobytes() for clip in seen["X"][:]}
@@ -230,24 +230,33 @@ def test_validation_part_is_never_learned_from():
 
 
 def test_alpha_stays_within_bounds():
-    descent = Descent(np.zeros((2, 3), np.float32), 0.1, "cpu", seed=0)
+    descent = Descent(np.zeros((2, 3), np.float32), [0, 1], 0.1, "cpu", seed=0)
     for sign in (1, -1):
         for _ in range(1000):
             descent.step(
                 [1 + sign * descent.log_alpha + 0 * descent.clips.sum() + 2 * (sign < 0) - 1]
             )
         low, high = Descent.ALPHA_BOUNDS
-        assert low * 0.999 <= descent.alpha().item() <= high * 1.001
+        assert low * 0.999 <= descent.iterate().alpha.item() <= high * 1.001
 
 
+@pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e6])
-def test_diverging_iterates_are_undone_and_nan_never_reaches_the_set(bad):
-    descent = Descent(np.ones((2, 3), np.float32), 0.1, "cpu", seed=0)
-    descent.step([(descent.clips**2).mean() + 0 * descent.log_alpha])
-    good, alpha = descent.averaged()
-    descent.step([bad * (descent.clips**2).sum() * descent.log_alpha.exp()])
-    clips, halved = descent.averaged()
+def test_diverging_iterates_are_undone_and_nan_never_reaches_the_set(bad, soft):
+    clips = np.ones((2, 3), np.float32)
+    descent = Descent(clips, [0, 1], 0.1, "cpu", seed=0, soft_labels=soft, largest_loss=3.0)
+
+    def loss():
+        set_now = descent.iterate()
+        return (set_now.clips**2).mean() * set_now.alpha + (set_now.labels**2).sum() / 100
+
+    descent.step([loss()])
+    good, alpha, good_labels = descent.averaged()
+    descent.step([bad * loss()])
+    clips, halved, labels = descent.averaged()
     np.testing.assert_array_equal(clips, good)
+    np.testing.assert_equal(labels, good_labels)
+    assert (labels is not None) == soft
     np.testing.assert_array_equal(descent.clips.detach().numpy(), good)
     assert halved == pytest.approx(alpha / 2)
     assert descent.n_undone == 1

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.fft
+import scipy.linalg
+import scipy.signal
 import soundfile
 import torch
 from sklearn import config_context
@@ -17,19 +19,22 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ddfad import FDMFCC
+from sklearn_ddfad import FDMFCC, LPCC, MFCC, Chromagram, LogMelSpectrogram
 from sklearn_ddfad.datasets._files import MAX_AMPLITUDE, resample, write_audio
 from sklearn_ddfad.feature_extraction import (
     a_few_at_a_time,
+    autocorrelation_bank,
     db_to_power,
     dct_matrix,
     emphasize,
     extractor_from_state,
     fuse,
     halved_difference,
+    linear_prediction,
     mel_filter_bank,
     power,
     power_to_db,
+    prediction_to_cepstra,
     stft,
     unfuse,
 )
@@ -230,6 +235,247 @@ def test_extract_is_transform_on_tensors(heard, invented_clips):
     np.testing.assert_allclose(
         extractor.extract(torch.from_numpy(cut)), extractor.transform(clips), atol=1e-4
     )
+
+
+# -- other features ----------------------------------------------------------------------------
+
+SISTERS = [MFCC, LPCC, LogMelSpectrogram, Chromagram]
+
+
+def test_mfcc_are_the_first_plane_of_fd_mfcc(invented_clips):
+    parameters = {"duration": 0.3, "n_mfcc": 12, "n_mels": 30, "hop_length": 0.01}
+    fused, plain = FDMFCC(**parameters), MFCC(**parameters)
+    first = fused.fit_transform(invented_clips)[:, :1]
+    np.testing.assert_array_equal(plain.fit_transform(invented_clips), first)
+    np.testing.assert_array_equal(plain.scale_, fused.scale_[:1])
+
+
+@pytest.mark.parametrize("pre_emphasis", [0.0, 0.97])
+def test_log_mel_spectrograms_equal_those_of_librosa(pre_emphasis):
+    clips = noise(3, 3000)
+    ours = LogMelSpectrogram(pre_emphasis=pre_emphasis, standardize=False).fit_transform(clips)
+    for clip, plane in zip(clips, ours[:, 0], strict=True):
+        mel = librosa.feature.melspectrogram(
+            y=librosa.effects.preemphasis(clip, coef=pre_emphasis, zi=[0]),
+            sr=8000,
+            n_fft=256,
+            win_length=160,
+            hop_length=100,
+            n_mels=40,
+            pad_mode="constant",
+        )
+        np.testing.assert_allclose(plane, librosa.power_to_db(mel, top_db=80), atol=1e-3)
+
+
+def test_chromagrams_equal_those_of_librosa():
+    clips = noise(3, 6000)
+    ours = Chromagram(standardize=False).fit_transform(clips)
+    for clip, plane in zip(clips, ours[:, 0], strict=True):
+        spectrum = librosa.stft(clip, n_fft=1024, hop_length=100, pad_mode="constant")
+        chroma = librosa.feature.chroma_stft(
+            S=np.abs(spectrum) ** 2, sr=8000, n_fft=1024, norm=None, tuning=0
+        )
+        np.testing.assert_allclose(plane, librosa.power_to_db(chroma, top_db=80), atol=1e-3)
+
+
+@pytest.mark.parametrize("octave", [4, 5, 6])
+def test_each_note_is_loudest_in_its_own_pitch_class(octave):
+    time = np.arange(4000) / 8000
+    frequencies = 440 * 2 ** ((np.arange(12) - 9) / 12 + octave - 4)  # C to B
+    notes = 0.3 * np.sin(2 * np.pi * frequencies[:, None] * time)
+    chroma = Chromagram(standardize=False).fit_transform(notes)[:, 0, :, 6:-6]
+    assert (chroma.argmax(axis=1) == np.arange(12)[:, None]).all()
+    semitone_aside = np.roll(np.eye(12, dtype=bool), 2, axis=1)
+    assert (chroma.max(axis=1) - chroma.mean(axis=2)[semitone_aside][:, None] > 15).all()  # dB
+
+
+def process(coefficients, n_samples, seed=0):
+    """Noise through an all-pole filter: what linear prediction assumes a recording to be."""
+    innovations = np.random.default_rng(seed).normal(size=n_samples)
+    return scipy.signal.lfilter([1], [1, *-np.asarray(coefficients)], innovations)
+
+
+RESONANCES = [1.3, -1.1, 0.5, -0.4]  # two of them, stable
+
+
+def frame_by_scipy(frame, order, n_lpcc):
+    """LPCC of one windowed frame: Toeplitz system, then the FFT of the logarithm of the model."""
+    lags = np.correlate(frame, frame, "full")[len(frame) - 1 :][: order + 1]
+    coefficients = scipy.linalg.solve_toeplitz(lags[:-1], lags[1:])
+    gain = lags[0] - coefficients @ lags[1:]
+    response = scipy.signal.freqz([1], [1, *-coefficients], worN=2**14, whole=True)[1]
+    return np.fft.ifft(np.log(gain * np.abs(response) ** 2)).real[:n_lpcc]
+
+
+@pytest.mark.parametrize(
+    ("order", "n_lpcc", "frame_length"),
+    [(12, 16, 0.02), (4, 3, 0.02), (1, 1, 0.02), (20, 40, 0.032)],
+)
+def test_lpcc_are_those_of_scipy_frame_by_frame(order, n_lpcc, frame_length):
+    clip = process(RESONANCES, 2000).astype(np.float32)
+    extractor = LPCC(
+        order=order, n_lpcc=n_lpcc, frame_length=frame_length, top_db=None, standardize=False
+    )
+    ours = extractor.fit_transform([clip])[0, 0]
+    emphasized = np.append(clip[:1], clip[1:] - np.float32(0.97) * clip[:-1]).astype(float)
+    n, hop = extractor.frame_length_, extractor.hop_length_
+    window = scipy.signal.get_window("hann", n)
+    for t in (2, 7, 15):
+        start = t * hop - n // 2
+        theirs = frame_by_scipy(window * emphasized[start : start + n], order, n_lpcc)
+        np.testing.assert_allclose(ours[:, t], theirs, atol=1e-4)
+        assert np.abs(theirs).max() > 1  # there is something to agree on
+
+
+def test_autocorrelations_of_power_spectra_are_those_of_the_frame():
+    frame = np.random.default_rng(0).normal(size=116)
+    lags = autocorrelation_bank(13, 128) @ torch.from_numpy(np.abs(np.fft.rfft(frame, 128)) ** 2)
+    np.testing.assert_allclose(lags, np.correlate(frame, frame, "full")[115:][:13])
+
+
+def test_linear_prediction_solves_the_normal_equations_of_each_frame_stably():
+    power_spectra = seeded(129, 4, 7).exp() ** 3  # strong resonances
+    lags = (autocorrelation_bank(13, 256) @ power_spectra.flatten(1)).unflatten(1, (4, 7))
+    coefficients, gain = linear_prediction(lags)
+    for i, j in np.ndindex(4, 7):
+        r, a = lags[:, i, j].numpy(), coefficients[:, i, j].numpy()
+        np.testing.assert_allclose(a, scipy.linalg.solve_toeplitz(r[:-1], r[1:]), atol=1e-9)
+        np.testing.assert_allclose(gain[i, j], r[0] - a @ r[1:])
+        assert np.abs(np.roots([1, *-a])).max() < 1
+
+
+def test_cepstra_of_all_pole_models_are_those_of_their_logarithm():
+    for n_cepstra in (1, 3, 5, 30):
+        ours = prediction_to_cepstra(
+            torch.tensor(RESONANCES)[:, None], torch.tensor([2.5]), n_cepstra
+        )
+        response = scipy.signal.freqz([1], [1, *-np.array(RESONANCES)], worN=2**14, whole=True)[1]
+        theirs = np.fft.ifft(np.log(2.5 * np.abs(response) ** 2)).real[:n_cepstra]
+        np.testing.assert_allclose(ours[:, 0], theirs, atol=1e-5)
+
+
+def test_lpcc_find_the_filter_that_noise_went_through():
+    clip = process(RESONANCES, 60000)
+    extractor = LPCC(
+        order=4, n_lpcc=8, frame_length=1.0, hop_length=0.5, pre_emphasis=0, standardize=False
+    )
+    heard = extractor.fit_transform([clip / 100])[0, 0, :, 2:-2].mean(axis=1)
+    truth = prediction_to_cepstra(torch.tensor(RESONANCES), torch.tensor(1.0), 8)
+    np.testing.assert_allclose(heard[1:], truth[1:], atol=0.02)
+
+
+def test_a_louder_clip_differs_in_the_first_cepstrum_alone():
+    quiet, loud = (
+        LPCC(standardize=False).fit_transform([gain * process(RESONANCES, 2000)])[0, 0]
+        for gain in (1e-3, 1e-1)
+    )
+    np.testing.assert_allclose(loud[0] - quiet[0], 2 * np.log(100), atol=1e-3)
+    np.testing.assert_allclose(loud[1:], quiet[1:], atol=1e-3)
+
+
+def test_silence_is_flat_and_not_further_down_than_the_dynamic_range():
+    half = np.append(noise(1500), np.zeros(1500, np.float32))
+    for top_db in (40.0, 80.0, None):
+        features = LPCC(top_db=top_db, standardize=False).fit_transform([half])[0, 0]
+        assert not features[1:, 20:].any()
+        floor = features[0, 20:]
+        if top_db is None:
+            np.testing.assert_allclose(floor, np.log(1e-10), rtol=1e-6)
+        else:
+            range_ = 10 / np.log(10) * (features[0].max() - floor)
+            assert np.all((range_ > top_db - 6) & (range_ <= top_db))  # less what is predicted
+
+
+@pytest.mark.parametrize("top_db", [80.0, None])
+def test_the_purest_and_loudest_tones_have_finite_cepstra(top_db):
+    time = np.arange(3000) / 8000
+    tones = [a * np.sin(2 * np.pi * f * time) for f in (0.1, 440, 3999) for a in (1e-6, 1, 3e4)]
+    for order in (12, 40):
+        features = LPCC(order=order, n_lpcc=60, top_db=top_db).fit_transform(tones)
+        assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize("Sister", SISTERS)
+def test_sisters_are_differentiable(Sister):
+    few = {MFCC: {"n_mels": 3, "n_mfcc": 2}, LPCC: {"order": 2, "n_lpcc": 4}}
+    few[LogMelSpectrogram] = {"n_mels": 3}
+    extractor = Sister(
+        200, frame_length=0.4, hop_length=0.2, duration=0.3, **few.get(Sister, {})
+    ).fit(noise(4, 60))
+    waveforms = (0.1 * seeded(1, 60)).requires_grad_()
+    assert extractor.extract(waveforms).dtype == torch.float64
+    assert torch.autograd.gradcheck(extractor.extract, (waveforms,))
+    silence = torch.zeros(2, 60, requires_grad=True)
+    extractor.extract(silence).square().sum().backward()
+    assert silence.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("layout", ["planes", "coefficients", "flat"])
+@pytest.mark.parametrize("Sister", SISTERS)
+def test_sisters_keep_the_promises_of_all_extractors(invented_clips, Sister, layout):
+    extractor = Sister(duration=0.3, layout=layout, hop_length=0.05)
+    features = extractor.fit_transform(invented_clips)
+    n_planes, n_coefficients, _ = extractor.planes_shape_
+    assert n_planes == 1
+    assert extractor.mean_.shape == (1, n_coefficients, 1)
+    assert features.dtype == np.float32
+    planes = features.reshape(-1, *extractor.planes_shape_).astype(float)
+    np.testing.assert_allclose(planes.mean(axis=(0, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(planes.std(axis=(0, 3)), 1, atol=1e-5)
+    by_twos = clone(extractor).set_params(batch_size=2, n_jobs=2).fit(invented_clips)
+    np.testing.assert_allclose(by_twos.transform(invented_clips), features, atol=1e-4)
+    cut = torch.from_numpy(np.stack([clip[:2400] for clip in invented_clips if len(clip) > 2400]))
+    np.testing.assert_allclose(
+        extractor.extract(cut).flatten(), extractor.transform(cut).ravel(), atol=1e-4
+    )
+    record, arrays = extractor.state()
+    again = extractor_from_state(json.loads(json.dumps(record)), arrays)
+    assert type(again) is Sister
+    assert again.get_params() == extractor.get_params()
+    np.testing.assert_array_equal(again.transform(cut), extractor.transform(cut))
+
+
+def test_parameters_of_one_name_have_one_default():
+    fused = FDMFCC().get_params()
+    for Sister, own in {
+        MFCC: set(),
+        LPCC: set(),
+        LogMelSpectrogram: {"pre_emphasis"},
+        Chromagram: {"pre_emphasis", "frame_length"},
+    }.items():
+        theirs = Sister().get_params()
+        assert {name for name in theirs.keys() & fused.keys() if theirs[name] != fused[name]} == own
+    assert (
+        not {"n_mels", "f_min", "f_max"} & (LPCC().get_params() | Chromagram().get_params()).keys()
+    )
+
+
+def test_an_extractor_of_ones_own_is_found_by_its_state():
+    class Whispered(FDMFCC):
+        pass
+
+    record, arrays = Whispered().fit(ragged(900)).state()
+    assert type(extractor_from_state(record, arrays)) is Whispered
+
+
+@pytest.mark.parametrize(
+    ("extractor", "words"),
+    [
+        (MFCC(n_mfcc=41), "n_mfcc=41 must be at most n_mels=40"),
+        (LogMelSpectrogram(n_mels=65), "n_mels=65 is more than.*at most 64"),
+        (LPCC(order=160), "order=160 must be less than the 160 samples of a frame"),
+        (LPCC(order=0), "'order' parameter"),
+        (LPCC(n_lpcc=0), "'n_lpcc' parameter"),
+        (
+            Chromagram(frame_length=0.005),
+            "frame_length=0.005 s tell no semitones.*at least 0.0089 s",
+        ),
+    ],
+)
+def test_bad_parameters_of_sisters_are_refused(extractor, words):
+    for refused in (extractor.fit, extractor.fit_transform):
+        with pytest.raises(ValueError, match=words):
+            refused(ragged(900, 1000))
 
 
 # -- batches -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The judge (network_classifier), DistilledClassifier and evaluate."""
+"""The judge (network_classifier) and DistilledClassifier."""
 
 import pickle
 
@@ -6,18 +6,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone, is_classifier
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
-from sklearn.naive_bayes import GaussianNB
 
 from sklearn_ddfad import (
     Augmentation,
     ConvNet,
     DistilledClassifier,
     RandomSelector,
-    evaluate,
     network_classifier,
 )
 
@@ -126,27 +123,3 @@ def test_any_classifier_is_trained_on_the_small_set(images, estimator):
     assert set(classifier.predict(X)) <= {"x", "y", "z"}
     assert classifier.predict_proba(X).shape == (60, 3)
     assert not hasattr(selector, "distilled_")
-
-
-# -- evaluate --------------------------------------------------------------------------------
-
-
-def test_each_repeat_is_a_fresh_judge_and_seeds_are_kept(images):
-    X, y = images
-    judge = DummyClassifier(strategy="uniform")  # guesses by its seed alone
-    first, second = (
-        evaluate(X[:9], y[:9], X, y, estimator=judge, n_repeats=5, random_state=1) for _ in range(2)
-    )
-    np.testing.assert_array_equal(first["test_score"], second["test_score"])
-    assert len(set(first["test_score"])) > 1
-    assert first["mean"] == pytest.approx(first["test_score"].mean())
-    assert first["n_clips"] == 9
-    assert first["n_stored"] == X[:9].size
-    assert not hasattr(judge, "classes_")
-
-
-def test_more_clips_never_hurt_a_consistent_judge(images):
-    X, y = images
-    X = X.reshape(60, -1)
-    few, many = (evaluate(X[:n], y[:n], X, y, estimator=GaussianNB())["mean"] for n in (6, 60))
-    assert few < many

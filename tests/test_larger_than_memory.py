@@ -19,7 +19,6 @@ from sklearn_ddfad import (
     RandomSelector,
     TrajectoryDistiller,
     evaluate,
-    feature_extraction,
     network_classifier,
 )
 from sklearn_ddfad._validation import Rows
@@ -338,7 +337,8 @@ def test_an_out_that_will_not_do_is_refused_before_a_recording_is_read(
     monkeypatch.setattr("sklearn_ddfad._validation.read_audio", None)
     free = 1000 if error is OSError else 10**9
     usage = type("usage", (), {"free": free})
-    monkeypatch.setattr(feature_extraction, "disk_usage", lambda folder: usage)
+    where = "sklearn_ddfad.feature_extraction._base.disk_usage"
+    monkeypatch.setattr(where, lambda folder: usage)
     for hear in (fitted.transform, extractor().fit_transform):
         with pytest.raises(error, match=words):
             hear(paths, out=out)

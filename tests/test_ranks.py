@@ -23,7 +23,7 @@ from sklearn_ddfad.augmentation import NoAugmentation
 from sklearn_ddfad.distillation import _trajectory
 from sklearn_ddfad.distillation._base import Descent
 from sklearn_ddfad.distillation._checkpoint import Checkpoint
-from sklearn_ddfad.distillation._ranks import Ranks
+from sklearn_ddfad.distillation._ranks import ALONE, Ranks
 from sklearn_ddfad.distillation._trajectory import TrajectoryMatching, trajectory_loss
 
 KILLED_AT, STOPPED_AT, DIVERGED_AT = 5, 4, 3
@@ -227,10 +227,10 @@ def matching():
 def test_two_students_have_the_mean_of_their_gradients(matching):
     clips, labels = torch.randn(4, 4, generator=torch.Generator().manual_seed(1)), torch.arange(4)
     labels = labels % 2
-    descent, twin = (Descent(clips.numpy(), 0.1, "cpu", 0, n_students=2) for _ in range(2))
+    descent, twin = (Descent(clips.numpy(), labels, 0.1, "cpu", 0, n_students=2) for _ in range(2))
     losses, gradients = [], []
     for generator in twin.generators():
-        alpha = twin.alpha()
+        alpha = twin.iterate().alpha
         segment = matching.segment(generator, "cpu")
         batches = matching.batches(twin.clips, generator)
         loss = trajectory_loss(
@@ -240,10 +240,7 @@ def test_two_students_have_the_mean_of_their_gradients(matching):
         gradients.append(torch.autograd.grad(loss, [twin.clips, twin.log_alpha]))
     assert losses[0] != losses[1]
     assert not torch.equal(gradients[0][0], gradients[1][0])
-    descent.step(
-        matching(descent.clips, labels, descent.alpha(), generator)
-        for generator in descent.generators()
-    )
+    descent.step(matching(descent.iterate(), generator) for generator in descent.generators())
     assert descent.losses == pytest.approx([np.mean(losses)])
     for value, first, second in zip((descent.clips, descent.log_alpha), *gradients, strict=True):
         torch.testing.assert_close(value.grad, (first + second) / 2)
@@ -251,7 +248,7 @@ def test_two_students_have_the_mean_of_their_gradients(matching):
 
 def test_students_are_computed_one_after_the_other():
     """The graph of one is gone before the next is made: several take the memory of one."""
-    descent = Descent(np.ones((2, 3), np.float32), 0.1, "cpu", 0, n_students=3)
+    descent = Descent(np.ones((2, 3), np.float32), [0, 1], 0.1, "cpu", 0, n_students=3)
     graphs = 0
 
     def losses():
@@ -259,7 +256,7 @@ def test_students_are_computed_one_after_the_other():
         for _ in range(3):
             assert graphs == 0
             graphs += 1
-            loss = (descent.clips**2).mean() * descent.alpha()
+            loss = (descent.clips**2).mean() * descent.iterate().alpha
             loss.register_hook(pulled_back)
             yield loss
 
@@ -277,9 +274,12 @@ def test_each_student_is_matched_on_one_rank_whatever_their_number(n_students, s
     def drawn(descent):
         return [torch.rand((), generator=g).item() for g in descent.generators()]
 
-    clips = np.ones((2, 3), np.float32)
-    alone = drawn(Descent(clips, 0.1, "cpu", 0, n_students))
-    parts = [drawn(Descent(clips, 0.1, "cpu", 0, n_students, Ranks(r, size))) for r in range(size)]
+    def descent(ranks):
+        clips = np.ones((2, 3), np.float32)
+        return Descent(clips, [0, 1], 0.1, "cpu", 0, n_students=n_students, ranks=ranks)
+
+    alone = drawn(descent(ALONE))
+    parts = [drawn(descent(Ranks(rank, size))) for rank in range(size)]
     assert len(set(alone)) == n_students
     assert sorted(alone) == sorted(seed for part in parts for seed in part)
 

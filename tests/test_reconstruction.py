@@ -1,6 +1,7 @@
 """The way back to sound: laws of the projections, physics of what comes out."""
 
 from copy import copy
+from itertools import pairwise
 
 import librosa
 import numpy as np
@@ -12,14 +13,22 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_ddfad import FDMFCC
+from sklearn_ddfad import FDMFCC, LPCC, MFCC, Chromagram, DistilledSet, LogMelSpectrogram
 from sklearn_ddfad.datasets._files import read_audio
-from sklearn_ddfad.feature_extraction import db_to_power, emphasize, mel_filter_bank, stft
+from sklearn_ddfad.feature_extraction import (
+    autocorrelation_bank,
+    db_to_power,
+    emphasize,
+    lpcc,
+    mel_filter_bank,
+    stft,
+)
 from sklearn_ddfad.reconstruction import (
     GriffinLimInverter,
     deemphasize,
     griffin_lim,
     istft,
+    lpcc_to_db,
     mel_to_magnitude,
     project_onto_consistency,
     project_onto_magnitude,
@@ -78,7 +87,7 @@ def mel_error(magnitude, mel, bank):
 def test_mel_bands_of_real_clips_are_met_ten_times_better_than_by_librosa(spoken, n_mfcc):
     extractor = FDMFCC(n_mfcc=n_mfcc, hop_length=0.01).fit(spoken)
     mel = db_to_power(extractor.log_mel(extractor.transform(spoken[:3])))
-    bank = extractor.mel_bank(mel)
+    bank = extractor.bank(mel)
     theirs = librosa.feature.inverse.mel_to_stft(mel.numpy(), sr=SAMPLE_RATE, n_fft=256)
     ours = mel_to_magnitude(mel, bank)
     assert mel_error(ours, mel, bank) < 0.1 * mel_error(torch.from_numpy(theirs), mel, bank)
@@ -108,6 +117,57 @@ def test_frames_do_not_depend_on_each_other():
     mel = torch.rand(3, 2, 40, 7, dtype=torch.float64, generator=seeded())
     torch.testing.assert_close(
         mel_to_magnitude(mel, bank)[1, 0, :, 3:5], mel_to_magnitude(mel[1, 0, :, 3:5], bank)
+    )
+
+
+# -- from linear prediction to frequencies -------------------------------------------------------
+
+
+def cepstra_of(decibels, n_lpcc, order):
+    return lpcc(autocorrelation_bank(order + 1, 256) @ db_to_power(decibels), n_lpcc)
+
+
+@pytest.mark.parametrize(("order", "n_lpcc"), [(12, 16), (12, 8), (12, 1), (1, 16), (20, 32)])
+def test_the_spectrum_of_cepstra_has_these_cepstra(spoken, order, n_lpcc):
+    power = magnitudes(spoken).square().double()
+    cepstra = lpcc(autocorrelation_bank(order + 1, 256) @ power, n_lpcc, top_db=80)
+    again = cepstra_of(lpcc_to_db(cepstra, order=order, n_fft=256), n_lpcc, order)
+    assert (again - cepstra).abs().mean() < 0.02
+    assert (again - cepstra).abs().max() < 0.3
+    assert (cepstra - cepstra.roll(1, 0)).abs().mean() > 0.1  # while those of two clips differ
+
+
+@pytest.mark.parametrize("n_lpcc", [9, 16])
+@pytest.mark.parametrize("radius", [0.7, 0.85])
+def test_an_all_pole_spectrum_comes_back_from_its_cepstra(radius, n_lpcc):
+    poles = radius * torch.exp(1j * torch.tensor([0.4, 1.0, 1.7, 2.5], dtype=torch.float64))
+    points = torch.exp(1j * torch.linspace(0, torch.pi, 129, dtype=torch.float64))
+    wanted = sum(-20 * torch.log10((points - p).abs() * (points - p.conj()).abs()) for p in poles)
+    wanted = wanted[None, :, None]
+    cepstra = cepstra_of(wanted, n_lpcc, 8)
+    distances = [
+        (lpcc_to_db(cepstra, order=8, n_fft=256, n_iter=n) - wanted).square().mean().sqrt()
+        for n in (0, 1, 3, 10, 30)
+    ]
+    assert wanted.max() - wanted.min() > 14  # dB
+    assert all(later < earlier for earlier, later in pairwise(distances))
+    assert distances[-1] < 0.01
+
+
+def test_cepstra_of_no_filter_lead_to_a_stable_one():
+    free = torch.randn(3, 16, 20, dtype=torch.float64, generator=seeded())
+    free = free / torch.arange(16).clamp_min(1)[:, None]
+    decibels = lpcc_to_db(free, order=12, n_fft=256)
+    cepstra = torch.fft.irfft(np.log(10) / 10 * decibels, dim=1)[:, :16]  # of any spectrum
+    torch.testing.assert_close(cepstra_of(decibels, 16, 12), cepstra, rtol=0, atol=0.02)
+    assert (cepstra[:, :13] - free[:, :13]).abs().mean() < 0.05
+
+
+def test_gradients_pass_through_the_spectrum_of_cepstra():
+    cepstra = torch.randn(1, 4, 2, dtype=torch.float64, generator=seeded()) / 2
+    cepstra.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda c: lpcc_to_db(c, order=2, n_fft=16, n_iter=2), (cepstra,)
     )
 
 
@@ -273,6 +333,61 @@ def test_features_of_what_comes_out_are_those_that_went_in(spoken, parameters, e
     again = extractor.transform(waveforms)
     assert np.abs(again - features).mean() < error  # in standard deviations
     assert np.abs(features - features[::-1]).mean() > 0.5  # while two clips are this far apart
+
+
+@pytest.mark.parametrize(
+    ("extractor", "error"),
+    [
+        (MFCC(), 0.03),
+        (MFCC(n_mfcc=40, hop_length=0.01), 0.15),
+        (LogMelSpectrogram(), 0.03),
+        (LogMelSpectrogram(hop_length=0.01, pre_emphasis=0.97), 0.03),
+        (LPCC(), 0.05),
+        (LPCC(n_lpcc=10), 0.03),
+        (LPCC(order=20, n_lpcc=32, hop_length=0.01), 0.06),
+        (LPCC(pre_emphasis=0.0, top_db=None), 0.08),
+    ],
+)
+def test_features_of_all_kinds_are_those_that_went_in(spoken, extractor, error):
+    extractor = clone(extractor)
+    features = extractor.fit_transform(spoken)
+    waveforms = extractor.inverse_transform(features)
+    assert waveforms.shape == (12, extractor.n_samples_)
+    assert np.abs(extractor.transform(waveforms) - features).mean() < error
+    assert np.abs(features - features[::-1]).mean() > 0.5
+
+
+@pytest.mark.parametrize("Sister", [MFCC, LPCC, LogMelSpectrogram])
+def test_distilled_sets_of_all_kinds_sound_alike_after_saving(invented, tmp_path, Sister):
+    noise = np.random.default_rng(0).normal(size=(4, 2000)).astype(np.float32)
+    extractor = Sister(layout="flat")
+    features = extractor.fit_transform(noise * np.linspace(0.01, 0.3, 2000, dtype="f"))
+    distilled = DistilledSet(X=features, y=np.arange(4)).with_extractor(extractor)
+    distilled.save(tmp_path / "set.safetensors")
+    again = DistilledSet.load(tmp_path / "set.safetensors")
+    assert type(again.extractor) is Sister
+    np.testing.assert_array_equal(again.to_audio(n_iter=2), distilled.to_audio(n_iter=2))
+    wild = 9e29 * np.random.default_rng(0).normal(size=features.shape).clip(-1, 1)
+    waveforms = GriffinLimInverter(extractor, n_iter=2).transform(wild)
+    assert np.isfinite(waveforms).all()
+    assert np.abs(waveforms).max() > 0
+
+
+def test_pitch_classes_are_not_turned_into_sound(tmp_path):
+    extractor = Chromagram(duration=0.5)
+    features = extractor.fit_transform(np.random.default_rng(0).normal(size=(3, 4000)))
+    assert not hasattr(extractor, "inverse_transform")
+    words = r"whose features hold a spectrum, such as FDMFCC; got extractor=Chromagram\("
+    distilled = DistilledSet(X=features, y=np.arange(3)).with_extractor(extractor)
+    for refused in (
+        GriffinLimInverter(extractor).fit,
+        lambda: GriffinLimInverter(FrozenEstimator(extractor)).transform(features),
+        distilled.to_audio,
+        lambda: distilled.to_audio_folder(tmp_path / "sounds"),
+    ):
+        with pytest.raises(ValueError, match=words.replace("got extractor=", "got extractor=.*")):
+            refused()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_level_is_that_of_the_clips(spoken, heard):

@@ -1,24 +1,62 @@
 """The one outer loop of all distillers; a method fills one blank, the matching loss."""
 
 import warnings
-from abc import abstractmethod
-from math import log
+from abc import ABC, abstractmethod
+from math import inf, log
 from numbers import Integral, Real
 from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from torch.nn.functional import one_hot
 from tqdm import tqdm
 
 from sklearn_ddfad._memory import freed_memory_kept
-from sklearn_ddfad._training import draw_seed, network_classifier
+from sklearn_ddfad._training import check_learns_soft_labels, draw_seed, network_classifier
 from sklearn_ddfad._validation import Interval, StrOptions, resolve_device
 from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, in_batches, pick_per_class
 from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, join
+
+
+class Iterate(NamedTuple):
+    """What is being distilled, as it is at one iteration, on the device."""
+
+    clips: torch.Tensor  # (n_clips, ...)
+    codes: torch.Tensor  # (n_clips,) of int64: the class that each clip is made for
+    labels: torch.Tensor  # the codes, or logits (n_clips, n_classes) that are learned too
+    alpha: torch.Tensor  # step size of the student, for methods that learn it
+
+    @property
+    def targets(self):
+        """What cross-entropy takes: the codes, or the probabilities of each class."""
+        return self.labels.softmax(dim=1) if self.labels.is_floating_point() else self.labels
+
+
+class Matching(ABC):
+    """How far a set is from what it should match, and what that takes from iteration to iteration.
+
+    Everything random is drawn from the generators that are handed in.
+    """
+
+    largest = inf  # a loss beyond it says that the step before led astray
+
+    def begin_iteration(self, iterate, generator):  # noqa: B027
+        """Make ready for the next iteration: once, and alike on all ranks."""
+
+    @abstractmethod
+    def __call__(self, iterate, generator):
+        """Return a scalar tensor, differentiable by what is learned of the `iterate`."""
+
+    def state(self):  # noqa: B027
+        """Return what an unbroken run would know, as tensors and plain types."""
+
+    def restore(self, state):  # noqa: B027
+        """Go on from a `state`."""
 
 
 class BaseDistiller(BaseReducer):
@@ -33,6 +71,7 @@ class BaseDistiller(BaseReducer):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "augmentation": [StrOptions({"auto"}), callable, None],
+        "soft_labels": ["boolean"],
         "init": [StrOptions({"real", "noise"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "checkpoint": [str, PathLike, None],
@@ -41,20 +80,25 @@ class BaseDistiller(BaseReducer):
     }
 
     n_students: int | None = None  # matched in each iteration; None is one for each rank
+    _learns_alpha = False
 
     @abstractmethod
     def _matching_loss(self, X, codes, rng, checkpoint):
-        """Learn from the real clips what is to be matched, and return how far from it a set is.
+        """Learn from the real clips what is to be matched, and return the :class:`Matching`.
 
-        `X` holds :class:`Rows`, to be read a few at a time.
-        The answer is a function ``loss(clips, codes, alpha, generator)`` that returns a scalar
-        tensor, differentiable by ``clips`` (and by ``alpha``, where it is used). What is
-        refused is refused first; ``checkpoint.begin()`` then gives the folder, or None, where what
-        takes long to learn may be kept.
+        `X` holds :class:`Rows`, to be read a few at a time. What is refused is refused first;
+        ``checkpoint.begin()`` then gives the folder, or None, where what takes long to learn may
+        be kept.
         """
+
+    @abstractmethod
+    def _iterations(self, n_clips):
+        """Return how many updates `n_clips` take where ``max_iter`` is None."""
 
     def _reduce(self, X, codes, rng):
         self.device_ = resolve_device(self.device)
+        if self.soft_labels and self.estimator is not None:
+            check_learns_soft_labels(self.estimator)
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
         self._ranks = ranks = join(self.device_)
         n_students = self.n_students or ranks.size
@@ -64,17 +108,28 @@ class BaseDistiller(BaseReducer):
         seed = checkpoint.seed(ranks.from_first(draw_seed(rng)))
         rng = np.random.RandomState(ranks.from_first(seed))
         train, validation = self._split(codes, rng)
-        loss = self._matching_loss(X.subset(train), codes[train], rng, checkpoint)
+        matching = self._matching_loss(X.subset(train), codes[train], rng, checkpoint)
         clips, small_codes = self._initial_clips(X.subset(train), codes[train], rng)
-        max_iter = self.max_iter or round(min(max(10_000 / len(clips), 200), 600))
+        max_iter = self.max_iter or self._iterations(len(clips))
         judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
         selection = Selection(judge, (X.subset(validation), codes[validation]), max_iter)
         descent = Descent(
-            clips, self.learning_rate, self.device_, draw_seed(rng), n_students, ranks
+            clips,
+            small_codes,
+            self.learning_rate,
+            self.device_,
+            draw_seed(rng),
+            soft_labels=self.soft_labels,
+            largest_loss=matching.largest,
+            n_students=n_students,
+            ranks=ranks,
         )
-        self._descend(descent, loss, small_codes, selection, max_iter, checkpoint)
+        self._descend(descent, matching, selection, max_iter, checkpoint)
         assert selection.best is not None  # the last iterate is always looked at
-        clips, self.learning_rate_ = ranks.from_first(selection.best)
+        clips, alpha, soft_labels = ranks.from_first(selection.best)
+        self.soft_labels_ = soft_labels
+        if self._learns_alpha:
+            self.learning_rate_ = alpha
         return clips, small_codes
 
     def _split(self, codes, rng):
@@ -98,13 +153,13 @@ class BaseDistiller(BaseReducer):
         return (mean + std * noise).astype(np.float32), codes[chosen]
 
     @freed_memory_kept()
-    def _descend(self, descent, matching_loss, codes, selection, max_iter, checkpoint):
+    def _descend(self, descent, matching, selection, max_iter, checkpoint):
         """Follow the matching loss downhill, and let the iterates be judged on the way."""
-        codes_on_device = torch.as_tensor(codes).to(self.device_)
         ranks = self._ranks
+        parts = {"descent": descent, "matching": matching, "selection": selection}
         if (state := ranks.from_first(checkpoint.load())) is not None:
-            descent.restore(state["descent"])
-            selection.restore(state["selection"])
+            for name, part in parts.items():
+                part.restore(state[name])
         self.loss_curve_, self.n_iter_ = descent.losses, len(descent.losses)
         stop = False
         with tqdm(
@@ -114,18 +169,18 @@ class BaseDistiller(BaseReducer):
             disable=not (self.verbose and ranks.is_first),
         ) as bar:
             while self.n_iter_ < max_iter and not stop:
+                matching.begin_iteration(descent.iterate(), descent.generator)
                 descent.step(
-                    matching_loss(descent.clips, codes_on_device, descent.alpha(), generator)
-                    for generator in descent.generators()
+                    matching(descent.iterate(), generator) for generator in descent.generators()
                 )
                 self.n_iter_ += 1
                 bar.set_postfix(loss=f"{descent.losses[-1]:.3f}", refresh=False)
                 bar.update()
                 stop = ranks.any(any([callback(self) for callback in self.callbacks or []]))
-                selection.look_at(descent, codes, self.n_iter_, last=stop)
+                selection.look_at(descent, self.n_iter_, last=stop)
                 if ranks.is_first:
                     checkpoint.save(
-                        lambda: {"descent": descent.state(), "selection": selection.state()},
+                        lambda: {name: part.state() for name, part in parts.items()},
                         now=self.n_iter_ == max_iter,
                     )
         if descent.n_undone > self.n_iter_ / 2:
@@ -146,10 +201,10 @@ def _plain(parameters):
 
 
 class Descent:
-    """Adam on the clips and on the logarithm of the step size α, and a running average of both.
+    """Adam on clips, labels and the logarithm of the step size α, and a running average of all.
 
     α is positive by construction and kept within bounds. A step that leads to numbers that are
-    not finite, or was asked for by a loss beyond ``LARGEST_LOSS``, is not taken: the last good
+    not finite, or was asked for by a loss beyond `largest_loss`, is not taken: the last good
     average takes its place and α is halved.
 
     The gradient is the mean over `n_students`, of which each of the `ranks` computes its own. All
@@ -159,25 +214,48 @@ class Descent:
     ALPHA, ALPHA_BOUNDS = 0.05, (1e-4, 1.0)
     ALPHA_RATE = 0.02
     AVERAGED = 50  # iterates that the running average reaches back over
-    LARGEST_LOSS = 3.0
+    CERTAINTY = 0.9  # with which a soft label begins as its own class
 
-    def __init__(self, clips, learning_rate, device, seed, n_students=1, ranks=ALONE):
+    def __init__(
+        self,
+        clips,
+        codes,
+        learning_rate,
+        device,
+        seed,
+        *,
+        soft_labels=False,
+        largest_loss=inf,
+        n_students=1,
+        ranks=ALONE,
+    ):
+        self.codes = torch.as_tensor(codes).to(device)
         self.clips = torch.tensor(clips, device=device, requires_grad=True)
         self.log_alpha = torch.tensor(log(self.ALPHA), device=device, requires_grad=True)
+        self._values = [self.log_alpha, self.clips]
+        self.labels = self.codes
+        if soft_labels:
+            self.labels = self._first_logits().requires_grad_()
+            self._values.append(self.labels)
         self._optimizer = torch.optim.Adam(
             [
-                {"params": [self.clips], "lr": learning_rate},
+                {"params": self._values[1:], "lr": learning_rate},
                 {"params": [self.log_alpha], "lr": self.ALPHA_RATE},
             ]
         )
-        self._average = [value.detach().clone() for value in (self.clips, self.log_alpha)]
+        self._average = [value.detach().clone() for value in self._values]
         self.generator = torch.Generator().manual_seed(seed)  # of all that is drawn on the way
         self.n_undone, self.losses = 0, []
-        self._n_students, self._ranks = n_students, ranks
+        self._largest_loss, self._n_students, self._ranks = largest_loss, n_students, ranks
 
-    def alpha(self):
-        """Return the step size as a differentiable scalar."""
-        return self.log_alpha.exp()
+    def _first_logits(self):
+        own = one_hot(self.codes).float()
+        n_others = max(own.shape[1] - 1, 1)
+        return own * log(self.CERTAINTY / (1 - self.CERTAINTY) * n_others)
+
+    def iterate(self):
+        """Return the set as it is now, differentiable."""
+        return Iterate(self.clips, self.codes, self.labels, self.log_alpha.exp())
 
     def generators(self):
         """Return what this rank's students of one iteration draw from, a generator for each.
@@ -197,7 +275,7 @@ class Descent:
         """
         mean, *gradients = self._mean(losses)
         self.losses.append(mean.item())
-        small = mean.isfinite() and mean < self.LARGEST_LOSS
+        small = mean.isfinite() and mean < self._largest_loss
         if not small or not all(gradient.isfinite().all() for gradient in gradients):
             self._undo()
             return
@@ -205,39 +283,39 @@ class Descent:
         with torch.no_grad():
             self.log_alpha.clamp_(*(log(bound) for bound in self.ALPHA_BOUNDS))
         weight = 1 / min(len(self.losses) - self.n_undone, self.AVERAGED)
-        for average, value in zip(self._average, (self.clips, self.log_alpha), strict=True):
+        for average, value in zip(self._average, self._values, strict=True):
             average.lerp_(value.detach(), weight)
 
     def _mean(self, losses):
         """Return the mean loss of all students, and its gradients."""
-        values = (self.clips, self.log_alpha)
-        for value in values:
+        for value in self._values:
             value.grad = torch.zeros_like(value)
         mean = torch.zeros_like(self.log_alpha.detach())
         for loss in losses:
             (loss / self._n_students).backward()
             mean += loss.detach() / self._n_students
-        together = [mean, *[value.grad for value in values]]
+        together = [mean, *[value.grad for value in self._values]]
         self._ranks.add_up(together)
         return together
 
     @torch.no_grad()
     def _undo(self):
         self.n_undone += 1
-        self._average[1] -= log(2)
-        self._average[1].clamp_(min=log(self.ALPHA_BOUNDS[0]))
-        for average, value in zip(self._average, (self.clips, self.log_alpha), strict=True):
+        self._average[0] -= log(2)
+        self._average[0].clamp_(min=log(self.ALPHA_BOUNDS[0]))
+        for average, value in zip(self._average, self._values, strict=True):
             value.copy_(average)
 
     def averaged(self):
-        """Return the averaged clips, as an array, and the averaged step size."""
-        clips, log_alpha = self._average
-        return clips.cpu().numpy().copy(), log_alpha.exp().item()
+        """Return the averaged clips, step size and, where they are learned, soft labels."""
+        log_alpha, clips, *logits = self._average
+        soft_labels = logits[0].softmax(dim=1).cpu().numpy() if logits else None
+        return clips.cpu().numpy().copy(), log_alpha.exp().item(), soft_labels
 
     def state(self):
         """Return everything that an unbroken run would know, as tensors and plain types."""
         return {
-            "values": [self.clips.detach(), self.log_alpha.detach()],
+            "values": [value.detach() for value in self._values],
             "average": self._average,
             "optimizer": self._optimizer.state_dict(),
             "generator": self.generator.get_state(),
@@ -248,7 +326,7 @@ class Descent:
     @torch.no_grad()
     def restore(self, state):
         """Go on from a `state`."""
-        for value, known in zip((self.clips, self.log_alpha), state["values"], strict=True):
+        for value, known in zip(self._values, state["values"], strict=True):
             value.copy_(known)
         self._average = [
             known.to(value.device)
@@ -274,27 +352,29 @@ class Selection:
         self._moments = set(moments.astype(int)) if len(self._X) else {max_iter}
         self._best_score, self.best = -1.0, None
 
-    def look_at(self, descent, codes, n_iter, *, last):
+    def look_at(self, descent, n_iter, *, last):
         """Judge the current average if its time has come."""
         if n_iter not in self._moments and not last:
             return
-        clips, alpha = descent.averaged()
+        clips, alpha, soft_labels = descent.averaged()
         score = 0.0
         if len(self._X):
-            judge = self._judge.fit(clips, codes)
+            labels = descent.codes.cpu().numpy() if soft_labels is None else soft_labels
+            judge = self._judge.fit(clips, labels)
             score = np.mean(in_batches(judge.predict, self._X) == self._codes)
         if score >= self._best_score:
-            self._best_score, self.best = score, (clips, alpha)
+            self._best_score, self.best = score, (clips, alpha, soft_labels)
 
     def state(self):
         """Return the best so far, as tensors and plain types."""
         if self.best is None:
             return None
-        clips, alpha = self.best
-        return float(self._best_score), torch.from_numpy(clips), alpha
+        clips, alpha, soft_labels = self.best
+        labels = None if soft_labels is None else torch.from_numpy(soft_labels)
+        return float(self._best_score), torch.from_numpy(clips), alpha, labels
 
     def restore(self, state):
         """Go on from a `state`."""
         if state is not None:
-            self._best_score, clips, alpha = state
-            self.best = clips.numpy(), alpha
+            self._best_score, clips, alpha, labels = state
+            self.best = clips.numpy(), alpha, None if labels is None else labels.numpy()

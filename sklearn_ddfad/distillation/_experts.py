@@ -1,7 +1,6 @@
 """Expert trajectories: networks trained on the real clips, written down after every epoch."""
 
 import pickle
-import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from joblib import Memory, Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
 from sklearn_ddfad._memory import freed_memory_kept
-from sklearn_ddfad._training import functional_network, stacked_gradient
+from sklearn_ddfad._training import clip_reader, functional_network, stacked_gradient
 from sklearn_ddfad._validation import Rows
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.augmentation import Augmentation, Draw, NoAugmentation
@@ -25,7 +24,7 @@ from sklearn_ddfad.datasets._files import whole_or_nothing
 
 LEARNING_RATE = 0.05  # plain SGD with a constant step makes experts that a student can imitate
 
-_AT_HAND = 2**30  # bytes: experts beyond it are mapped from files, clips up to it go to a GPU whole
+_AT_HAND = 2**30  # bytes: experts beyond it are mapped from files
 
 
 def train_experts(
@@ -135,19 +134,8 @@ class Training:
 
     def reader(self):
         """Return a function that gives the clips and labels of some indices, on the device."""
-        labels = torch.tensor(self.y, device=self.device)
-        if labels.device.type == "cpu" or sys.getsizeof(self) > _AT_HAND:
-            return lambda indices: (self._clips(indices.numpy()), labels[indices.to(self.device)])
-        clips = self._clips(slice(None))
-
-        def read(indices):
-            indices = indices.to(self.device)
-            return clips[indices], labels[indices]
-
-        return read
-
-    def _clips(self, key):
-        return torch.from_numpy(self.X[key]).to(self.device)
+        clips, labels = clip_reader(self.X, self.device), torch.tensor(self.y, device=self.device)
+        return lambda indices: (clips(indices), labels[indices.to(self.device)])
 
     def record(self, theta, run_epoch):
         """Run the epochs, each of which changes `theta` in place; return its copies, stacked."""

@@ -28,7 +28,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from sklearn_ddfad._training import FunctionalNetwork, draw_seed, functional_network
 from sklearn_ddfad._validation import HasMethods, Interval
 from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
-from sklearn_ddfad.distillation._base import BaseDistiller
+from sklearn_ddfad.distillation._base import BaseDistiller, Matching
 from sklearn_ddfad.distillation._experts import train_experts
 
 _EXPERT_EPOCHS = 14
@@ -202,7 +202,7 @@ class _Step:
 
 
 @dataclass
-class TrajectoryMatching:
+class TrajectoryMatching(Matching):
     """Lines 3 to 9 of Algorithm 1: a student, drawn at random, against a stretch of an expert."""
 
     network: FunctionalNetwork
@@ -215,15 +215,17 @@ class TrajectoryMatching:
     augmentation: Augmentation | NoAugmentation
     memory_budget: int | None
 
-    def __call__(self, clips, codes, alpha, generator):
+    largest = 3.0
+
+    def __call__(self, iterate, generator):
         """Return Eq. 3 for a student drawn by `generator`."""
         return trajectory_loss(
             self.network,
-            self.segment(generator, clips.device),
-            clips,
-            codes,
-            alpha,
-            self.batches(clips, generator),
+            self.segment(generator, iterate.clips.device),
+            iterate.clips,
+            iterate.labels,
+            iterate.alpha,
+            self.batches(iterate.clips, generator),
             self.augmentation,
             self.memory_budget,
         )
@@ -293,6 +295,9 @@ class TrajectoryDistiller(BaseDistiller):
     augmentation : "auto", None or Augmentation, default="auto"
         Applied to what experts and students see; ``"auto"`` is ``Augmentation()`` for feature
         images, None for rows.
+    soft_labels : bool, default=False
+        Whether the probabilities of the classes are learned with each clip, which begins as its
+        own class by nine tenths.
     init : {"real", "noise"}, default="real"
         What the clips are at first.
     validation_fraction : float in [0, 1), default=0.1
@@ -332,6 +337,8 @@ class TrajectoryDistiller(BaseDistiller):
         Their labels, and the classes there are.
     learning_rate_ : float
         The learned step size α.
+    soft_labels_ : ndarray of float32, shape (n_distilled, n_classes), or None
+        The learned labels, where `soft_labels` asks for them.
     loss_curve_ : list of float
         Eq. 3 at each iteration, the mean over its students.
     n_iter_ : int
@@ -388,6 +395,7 @@ class TrajectoryDistiller(BaseDistiller):
         batch_size=50,
         learning_rate=0.05,
         augmentation="auto",
+        soft_labels=False,
         init="real",
         validation_fraction=0.1,
         memory=None,
@@ -413,6 +421,7 @@ class TrajectoryDistiller(BaseDistiller):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.augmentation = augmentation
+        self.soft_labels = soft_labels
         self.init = init
         self.validation_fraction = validation_fraction
         self.memory = memory
@@ -424,6 +433,11 @@ class TrajectoryDistiller(BaseDistiller):
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
+
+    _learns_alpha = True
+
+    def _iterations(self, n_clips):
+        return round(min(max(10_000 / n_clips, 200), 600))
 
     def _matching_loss(self, X, codes, rng, checkpoint):
         """Train the experts, or take them from the cache; return the loss against them."""
