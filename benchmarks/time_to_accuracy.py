@@ -6,13 +6,15 @@ Both sides learn from the same four fifths of FSDD's training part, with the sam
 and augmentation, experts included. Whenever the time spent has grown by a tenth, three networks
 are trained on what the side would return and judged on the remaining fifth; the clock stands still
 meanwhile. It stops when their mean accuracy is at the target, and only then five new networks are
-judged on the test part. The reference may take ten times as long as ours did with the same seed
-(four times on a GPU, where 95 % are asked for, so that a run stays within minutes).
+judged on the test part. The reference may take three times as long as ours did with the same seed
+(four times on a GPU, where 95 % are asked for), so that a run stays within minutes.
 
 Ours is ``TrajectoryDistiller`` with its defaults. The reference is the setting published for MTT on
-ten clips a class (see ``PUBLISHED``), with three things in its favour: it has as many experts to
-choose from as ours, not 100; it trains an expert only once one is drawn; and only as far as
-students are matched, not 50 epochs. ``seconds_as_published`` says what 100 whole ones would make.
+ten clips a class (see ``PUBLISHED``), and is told of twice. ``times``: with all of its experts, 100
+of 50 epochs, before the first iteration, as published; what they take is told from the epochs that
+were run. ``times_favoured``: as it was run here, with three things in its favour, namely as many
+experts to choose from as ours, each trained only once it is drawn, and only as far as students are
+matched, where ours has all of its experts before the first iteration.
 """
 
 from contextlib import suppress
@@ -34,7 +36,7 @@ from _harness import (
 CPC = 10
 PRESETS: dict = {
     "smoke": {"width": 8, "targets": (0.99,), "seeds": 1, "times_longer": 1, "quick": True},
-    "cpu": {"width": 32, "targets": (0.9,), "seeds": 3, "times_longer": 10, "quick": False},
+    "cpu": {"width": 32, "targets": (0.9,), "seeds": 3, "times_longer": 3, "quick": False},
     "gpu": {"width": 128, "targets": (0.95,), "seeds": 3, "times_longer": 4, "quick": False},
 }
 PUBLISHED: dict = {
@@ -239,18 +241,18 @@ def measure_one(side, target, seed, width, quick, limit):
 
 
 def summarize(rows):
-    """Return how many times longer the reference takes, for each target and seed."""
+    """Return how many times longer the reference takes, as published and favoured."""
     sides = {(row["target"], row["seed"], row["side"]): row for row in rows}
     summary = []
     for (target, seed, side), slow in sides.items():
         fast = sides.get((target, seed, "ours"))
         if side == "reference" and fast and fast["reached"]:
-            times = slow["seconds"] / fast["seconds"]
             summary.append(
                 {
                     "target": target,
                     "seed": seed,
-                    "times": round(times, 2),
+                    "times": round(slow["seconds_as_published"] / fast["seconds"], 2),
+                    "times_favoured": round(slow["seconds"] / fast["seconds"], 2),
                     "at_least": not slow["reached"],
                 }
             )
