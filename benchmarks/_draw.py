@@ -1,12 +1,15 @@
 """Pictures of measured rows: curves and bars in one plain style, readable without colours."""
 
+from itertools import cycle
+
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-# Okabe and Ito's colours, told apart by everyone; markers tell the lines apart in print.
+# Okabe and Ito's colours and grey, told apart by everyone; markers tell the lines apart in print.
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
-MARKERS = "osD^v<>"
+COLORS += ["#f0e442", "#999999"]
+MARKERS = "osD^v<>PX"
 STYLE = {
     "axes.grid": True,
     "axes.prop_cycle": matplotlib.cycler(color=COLORS, marker=list(MARKERS)),
@@ -60,29 +63,41 @@ def curves(rows, x, y, path, *, by=None, panels=None, labels=None, scale=("log",
     _draw(rows, y, path, panels, labels, draw, legend=by)
 
 
-def bars(rows, x, y, path, *, by=None, panels=None, error=None, labels=None, scale="linear"):
+def bars(
+    rows, x, y, path, *, by=None, panels=None, error=None, mark=None, labels=None, scale="linear"
+):
     """Draw a bar of height `y` for each `x`, side by side for the values of `by`.
 
-    `error` is the key of a standard deviation, drawn as a whisker; `scale` is that of the heights.
-    The rest is as for :func:`curves`; `x` may name several keys, as `by` does.
+    `error` is the key of a standard deviation, drawn as a whisker; `mark` that of a number to
+    compare with, drawn as a diamond; `scale` is that of the heights. The rest is as for
+    :func:`curves`; `x` may name several keys, as `by` does.
     """
     rows = [row for row in rows if _is_number(row.get(y))]
     labels = labels or {}
+    color = dict(zip(_values(rows, by), cycle(COLORS), strict=False))  # the same in all panels
 
     def draw(axes, rows):
         places, lines = _values(rows, x), _values(rows, by)
         width = 0.8 / len(lines)
-        for i, line in enumerate(lines):
+        for line in lines:
             of_line = _where(rows, by, line)
+            middles = [places.index(_of(row, x)) + width * _offset(rows, x, row) for row in of_line]
             axes.bar(
-                [places.index(_of(row, x)) + width * _offset(rows, x, row) for row in of_line],
+                middles,
                 [row[y] for row in of_line],
                 width,
                 yerr=[row.get(error, 0) for row in of_line] if error else None,
                 label=_label(by, line, labels),
-                color=COLORS[i % len(COLORS)],
+                color=color[line],
                 error_kw={"lw": 1, "capsize": 2},
             )
+            marks = [
+                (m, row[mark]) for m, row in zip(middles, of_line, strict=True) if row.get(mark)
+            ]
+            if marks:
+                axes.plot(
+                    *zip(*marks, strict=True), "kD", mec="white", label=labels.get(mark, mark)
+                )
         axes.set_xticks(range(len(places)), [_text(place) for place in places])
         axes.set(yscale=scale, xlabel=", ".join(labels.get(k, k) for k in _keys(x)))
         axes.grid(visible=False, axis="x")

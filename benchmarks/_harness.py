@@ -100,7 +100,7 @@ class Results:
             self.save()
         print(
             "  ".join(
-                f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()
+                f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v!s:.80}" for k, v in row.items()
             )
         )
         return row
@@ -146,10 +146,22 @@ def digits():
 
 def network(name):
     """Return what an estimator takes as network: ``"convnet-128"`` is a ConvNet of that width."""
-    from sklearn_ddfad import ConvNet
+    from sklearn_ddfad import VGG11, ConvNet, ResNet18
 
     kind, _, width = name.partition("-")
-    return partial(ConvNet, width=int(width)) if width else kind
+    kinds = {"convnet": ConvNet, "resnet18": ResNet18, "vgg11": VGG11}
+    return partial(kinds[kind], width=int(width)) if width else kind
+
+
+def print_table(title, table):
+    """Print ``{line: {column: text}}``; what is not there is left open."""
+    columns = list(dict.fromkeys(column for cells in table.values() for column in cells))
+    lines = [["", *columns]]
+    lines += [[str(line), *(cells.get(c, "") for c in columns)] for line, cells in table.items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"\n{title}")
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
 
 
 def timed_iterations(cpc, width, *, warm_up, counted, **options):

@@ -26,17 +26,31 @@ SCRIPTS = (
     "data_size.py",
     "time_to_accuracy.py",
     "main_job.py",
+    "table_1.py",
+    "table_2.py",
+    "table_3.py",
+    "figure_5.py",
+    "figure_6.py",
+    "figure_7.py",
+    "parameterizations.py",
+    "round_trip.py",
+    "duration.py",
 )
 PAPER_NETWORKS = ("convnet-128", "resnet18", "vgg11")
+A_PART_EACH = ("main_job.py", "table_1.py", "table_2.py", "table_3.py")  # of these networks
 LIMITS = {"smoke": 5, "cpu": 12 * 60, "gpu": 8.5}  # minutes a part
 
 
 def parts(preset):
     """Return the parts of a preset: command lines, without the preset."""
-    commands = [[script] for script in SCRIPTS]
-    if preset == "gpu":  # the main job of each network is a part of its own
-        commands[-1:] = [["main_job.py", "--network", network] for network in PAPER_NETWORKS]
-    return commands
+    by_network = A_PART_EACH if preset == "gpu" else ()
+    return [
+        [script, *arguments]
+        for script in SCRIPTS
+        for arguments in (
+            [["--network", network] for network in PAPER_NETWORKS] if script in by_network else [[]]
+        )
+    ]
 
 
 def run(command, seconds):

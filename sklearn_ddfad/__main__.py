@@ -20,6 +20,20 @@ from typing import NamedTuple
 from sklearn_ddfad._version import __version__
 
 _MADE_ELSEWHERE = ("fsdd", "demo")  # sources that are no folder of the user
+_METHODS: dict[str, tuple[str, dict]] = {
+    "mtt": ("TrajectoryDistiller", {"memory_budget": 2**30}),  # faster by a third than by default
+    "dc": ("GradientDistiller", {"augmentation": None}),
+    "dsa": ("GradientDistiller", {"augmentation": "auto"}),
+    "dm": ("DistributionDistiller", {}),
+    "herding": ("HerdingSelector", {}),
+    "kcenter": ("KCenterSelector", {}),
+}
+_FEATURES = {
+    "fdmfcc": "FDMFCC",
+    "mfcc": "MFCC",
+    "lpcc": "LPCC",
+    "logmel": "LogMelSpectrogram",
+}
 _SHOWN = 10  # classes in the picture
 _TEST_SIZE = 0.2
 _SPLIT_SEED = 0  # not the user's: whatever the seed, the same recordings are kept for testing
@@ -82,20 +96,23 @@ def _plain_warnings():
 
 def distill(options):
     """Distil recordings, judge the result and write it down."""
-    from sklearn_ddfad import FDMFCC
+    import sklearn_ddfad
     from sklearn_ddfad._report import table
     from sklearn_ddfad._validation import resolve_device
     from sklearn_ddfad.distilled_set import DistilledSet, replaced_folder
 
     out = _destination(options)
     resolve_device(options.device)
+    reducer = _reducer(options)
     with replaced_folder(out) as draft:
         recordings = _recordings(options, options.split, options.sample_rate)
         selections, selected_in = _timed(_select_at_random, recordings, options)
-        extractor = FDMFCC(sample_rate=recordings.sample_rate, device=options.device)
+        extractor = getattr(sklearn_ddfad, _FEATURES[options.features])(
+            sample_rate=recordings.sample_rate, device=options.device
+        )
         whole = DistilledSet(extractor.fit_transform(recordings.train), recordings.y_train)
         test = extractor.transform(recordings.test), recordings.y_test
-        distilled, distilled_in = _timed(_distilled, whole, extractor, options)
+        distilled, distilled_in = _timed(_distilled, reducer, whole, extractor, options)
         random = [DistilledSet(whole.X[chosen], whole.y[chosen]) for chosen in selections]
         rows = [
             _judged("random selection", random, test, options, selected_in / options.repeats),
@@ -109,7 +126,9 @@ def distill(options):
         text = json.dumps(report, indent=2, ensure_ascii=False)
         (draft / "report.json").write_text(f"{text}\n", encoding="utf-8")
     print(f"\n{table(rows)}\n{_RECIPE}\n{_READING}")
-    print(f"Learned step size α = {distilled.learning_rate:.3g}. {_memory_used(report)}")
+    if distilled.learning_rate is not None:
+        print(f"Learned step size α = {distilled.learning_rate:.3g}.")
+    print(_memory_used(report))
     print(f"Wrote {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
@@ -340,23 +359,32 @@ def _select_at_random(recordings, options):
     ]
 
 
-def _distilled(whole, extractor, options):
-    """Return the distilled set, which knows how it was heard and from what."""
+def _reducer(options):
+    """Return the distiller or selector that was asked for."""
     from sklearn.dummy import DummyClassifier
 
-    from sklearn_ddfad import TrajectoryDistiller
+    import sklearn_ddfad
 
-    distiller = TrajectoryDistiller(
+    name, settings = _METHODS[options.method]
+    reducer = getattr(sklearn_ddfad, name)(
         options.cpc,
         estimator=DummyClassifier(),  # it is judged in the table, by others
-        memory=options.cache,
-        memory_budget=2**30,  # which a fit of its own may take: faster by a third
         device=options.device,
         random_state=options.seed,
-        verbose=int(not options.quiet),
-        **_given(options, "max_iter", "n_experts", "student_steps"),
+        **settings,
     )
-    distilled = distiller.fit(whole.X, whole.y).distilled_.with_extractor(extractor)
+    known = reducer.get_params(deep=False)
+    given = _given(options, "max_iter", "n_experts", "student_steps")
+    if unknown := given.keys() - known.keys():
+        msg = f"--method {options.method} has no {', '.join(sorted(unknown))}; leave it out."
+        raise ValueError(msg)
+    given |= {"memory": options.cache, "verbose": int(not options.quiet)}
+    return reducer.set_params(**{name: given[name] for name in given.keys() & known.keys()})
+
+
+def _distilled(reducer, whole, extractor, options):
+    """Return the distilled set, which knows how it was heard and from what."""
+    distilled = reducer.fit(whole.X, whole.y).distilled_.with_extractor(extractor)
     del distilled.provenance["parameters"]["estimator"]
     origin = {"source": options.source, "split": options.split}
     return replace(distilled, provenance={**distilled.provenance, **origin})
@@ -413,6 +441,8 @@ def _report(options, recordings, distilled, rows):
         "source": options.source,
         "split": options.split,
         "sample_rate": recordings.sample_rate,
+        "method": options.method,
+        "features": options.features,
         "classes": distilled.classes.tolist(),
         "n_train": len(recordings.train),
         "n_test": len(recordings.test),
@@ -506,6 +536,11 @@ def _add_distill(commands):
     add("--cpc", type=_at_least(1), required=True, metavar="N", help="distilled clips per class")
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write; an earlier "
         "result in it is replaced, anything else is left alone")  # fmt: skip
+    add("--method", choices=list(_METHODS), default="mtt", help="what is matched: training "
+        "trajectories (mtt, the default), gradients (dc, or dsa with augmentation) or "
+        "distributions (dm); or how real clips are chosen (herding, kcenter)")  # fmt: skip
+    add("--features", choices=list(_FEATURES), default="fdmfcc",
+        help="how recordings are heard (default fdmfcc)")  # fmt: skip
     add("--split", choices=["auto", "column", "groups", "random"], default="auto",
         help="which recordings are kept for testing: those that the folder's column 'split' "
         "calls so, whole groups, or a random fifth of each class; auto is the first of these "
@@ -515,7 +550,7 @@ def _add_distill(commands):
     add("--no-whole", dest="whole", action="store_false",
         help="do not judge the whole training set, which takes a while")  # fmt: skip
     _add_source(parser)
-    # Without a default here, those of TrajectoryDistiller hold.
+    # Without a default here, those of the distiller hold.
     more = parser.add_argument_group("distiller").add_argument
     settings = {"type": _at_least(1), "metavar": "N", "default": argparse.SUPPRESS}
     more("--max-iter", help="updates of the distilled clips", **settings)

@@ -95,6 +95,28 @@ def embed(module, X):
     return module.embed(X)
 
 
+def embedding_network(network, X, y, *, trained=True, device="auto", seed):
+    """Return a module that embeds clips like those of `X`, :class:`Rows`.
+
+    Trained on them as :func:`network_classifier` does, or as it is drawn. One that cannot embed is
+    refused before it is trained.
+    """
+    with isolated_rng(seed):
+        module = make_network(network, X.shape[1:], len(np.unique(y))).eval()
+    embed(module, torch.from_numpy(X[:1]))
+    if trained:
+        judge = network_classifier(network, device=device, random_state=seed)
+        module = judge.fit(X, y).module_.eval()
+    return module.to(resolve_device(device))
+
+
+@torch.no_grad()
+def embedded(module, clips):
+    """Return the embeddings of clips as an array, wherever the module is."""
+    device = next(module.parameters()).device
+    return embed(module, torch.from_numpy(clips).to(device)).cpu().numpy()
+
+
 def clip_reader(X, device):
     """Return a function that gives the clips of some indices, a tensor, on the device.
 

@@ -302,7 +302,10 @@ def is_held_elsewhere(X):
 
 
 def check_features(estimator, X, *, reset=True):
-    """Return features, ``(n_clips, ...)`` with at least two axes, as :class:`Rows`, all finite."""
+    """Return features, ``(n_clips, ...)`` with at least two axes, as :class:`Rows`, all finite.
+
+    Without `reset`, clips must have the ``input_shape_`` that the estimator was fitted on.
+    """
     X = from_torch(X)
     elsewhere = is_held_elsewhere(X)
     with np.errstate(over="ignore"):
@@ -316,6 +319,12 @@ def check_features(estimator, X, *, reset=True):
             ensure_min_samples=1,
         )
     rows = Rows(X if elsewhere else checked)
+    if not reset and rows.shape[1:] != estimator.input_shape_:
+        msg = (
+            f"{type(estimator).__name__} was fitted on features of shape {estimator.input_shape_} "
+            f"for each clip, got {rows.shape[1:]}; use the extractor it was fitted behind."
+        )
+        raise ValueError(msg)
     _check_finite(rows)
     return rows
 
@@ -337,7 +346,7 @@ def _check_finite(rows):
 def check_labels(y, n_clips):
     """Return ``(classes, codes)``: the sorted labels, and each clip's index among them."""
     if y is None:
-        msg = "requires y to be passed, but the target y is None: distillation needs labels."
+        msg = "requires y to be passed, but the target y is None: give the labels."
         raise ValueError(msg)
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f":

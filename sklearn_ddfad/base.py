@@ -48,7 +48,10 @@ class BaseReducer(
 
     @abstractmethod
     def _reduce(self, X, codes, rng):
-        """Return the small set, ``(clips, codes)``: the one thing that differs."""
+        """Return the small set, ``(clips, codes, kept)``: the one thing that differs.
+
+        What else is to be ``kept`` of it are fields of :class:`DistilledSet`, by name.
+        """
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
@@ -79,13 +82,12 @@ class BaseReducer(
         self.input_shape_ = X.shape[1:]
         self._check_cpc(codes)
         rng = check_random_state(self.random_state)
-        clips, small_codes = self._reduce(X, codes, rng)
+        clips, small_codes, kept = self._reduce(X, codes, rng)
         self.distilled_ = DistilledSet(
             X=clips,
             y=self.classes_[small_codes],
-            learning_rate=getattr(self, "learning_rate_", None),
-            soft_labels=getattr(self, "soft_labels_", None),
             provenance=self._provenance(codes),
+            **kept,
         )
         self.y_distilled_ = self.distilled_.y
         soft_labels = self.distilled_.soft_labels
@@ -141,14 +143,7 @@ class BaseReducer(
 
     def _check_like_fitted(self, X):
         check_is_fitted(self)
-        X = check_features(self, X, reset=False)
-        if X.shape[1:] != self.input_shape_:
-            msg = (
-                f"{type(self).__name__} was fitted on features of shape {self.input_shape_} for "
-                f"each clip, got {X.shape[1:]}; use the extractor it was fitted behind."
-            )
-            raise ValueError(msg)
-        return X
+        return check_features(self, X, reset=False)
 
     def _check_cpc(self, codes):
         n_small, n_clips = self.cpc * len(self.classes_), len(codes)

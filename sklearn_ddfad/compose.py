@@ -1,10 +1,20 @@
-"""A distiller or selector and a classifier, as one estimator or as steps of a pipeline."""
+"""Distillers and networks beside any classifier, as one estimator or as steps of a pipeline."""
 
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ddfad._validation import HasMethods, fit_context
+from sklearn_ddfad._training import draw_seed, embedded, embedding_network
+from sklearn_ddfad._validation import HasMethods, check_features, check_labels, fit_context
 
 
 class DistilledClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
@@ -153,3 +163,124 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         """
         distilled = self.fit(X, y).distiller_.distilled_
         return distilled.X.copy(), distilled.y.copy()
+
+
+class NetworkEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Turn features into what the last layer of a network sees of them.
+
+    A step before any classifier. Before one of nearest prototypes it makes the prototype networks
+    of DisTrack [1]_: scikit-learn's ``KNeighborsClassifier(1)`` takes each clip of a small set for
+    a prototype, its ``NearestCentroid`` the mean of the clips of a class, of which it wants two or
+    more. A ``Normalizer`` in between lets directions count alone, as the cosine does.
+
+    Parameters
+    ----------
+    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+        A name, a module class or a callable ``(input_shape, n_classes) -> torch.nn.Module`` whose
+        modules have ``embed(X)``. ``"auto"`` is a ConvNet for feature images and an MLP for rows.
+    trained : bool, default=True
+        Whether ``fit`` trains the network on the clips, as ``network_classifier(network)`` does;
+        else it stays as it is drawn at random.
+    device : str, default="auto"
+        ``"auto"`` is CUDA where there is one.
+    random_state : int, RandomState or None, default=None
+        Seeds the network and its training.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The network.
+    classes_ : ndarray
+        The labels there are.
+
+    See Also
+    --------
+    HerdingSelector : Chooses clips by where a network embeds them.
+
+    References
+    ----------
+    .. [1] DisTrack, https://github.com/IsitaRex/DisTrack, section "Prototype networks using random
+       CNN as latent space".
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import Normalizer
+    >>> from sklearn_ddfad import FDMFCC, NetworkEmbedding, RandomSelector
+    >>> from sklearn_ddfad.datasets import make_audio_classification
+    >>> clips, labels = make_audio_classification(120, n_classes=3, random_state=0)
+    >>> X = FDMFCC(duration=0.5).fit_transform(clips)
+    >>> drawn = NetworkEmbedding(trained=False, random_state=0)
+    >>> prototypes = make_pipeline(drawn, Normalizer(), KNeighborsClassifier(1))
+    >>> selector = RandomSelector(10, estimator=prototypes, random_state=0)
+    >>> selector.fit(X, labels).score(X, labels) > 0.6
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "network": [str, callable],
+        "trained": ["boolean"],
+        "device": [str],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, network="auto", *, trained=True, device="auto", random_state=None):
+        self.network = network
+        self.trained = trained
+        self.device = device
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Draw the network, and train it where asked for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...)
+            Features; those that are not in memory are read a few at a time.
+        y : array-like of shape (n_clips,)
+            Labels of any type.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            Before any training, if the features or labels are not usable, or the network has no
+            ``embed``.
+        """
+        X = check_features(self, X)
+        self.classes_, codes = check_labels(y, len(X))
+        self.input_shape_ = X.shape[1:]
+        seed = draw_seed(check_random_state(self.random_state))
+        self.module_ = embedding_network(
+            self.network, X, codes, trained=self.trained, device=self.device, seed=seed
+        )
+        self._n_features_out = embedded(self.module_, X[:1]).shape[1]
+        return self
+
+    def transform(self, X):
+        """Return the embedding of each clip.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...)
+            Features like those of ``fit``.
+
+        Returns
+        -------
+        embeddings : ndarray of float32, shape (n_clips, n_features)
+        """
+        check_is_fitted(self)
+        X = check_features(self, X, reset=False)
+        return np.concatenate([embedded(self.module_, clips) for clips in X.batches()])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags

@@ -1,15 +1,14 @@
 """Selectors: a few real clips of each class instead of made ones."""
 
 from abc import abstractmethod
+from functools import partial
 
 import numpy as np
-import torch
 from scipy.spatial.distance import cdist
 
-from sklearn_ddfad._training import draw_seed, embed, isolated_rng, network_classifier
+from sklearn_ddfad._training import draw_seed, embedded, embedding_network
 from sklearn_ddfad._validation import StrOptions, from_torch
 from sklearn_ddfad.base import BaseReducer, pick_per_class
-from sklearn_ddfad.networks import make_network
 
 
 class RandomSelector(BaseReducer):
@@ -59,7 +58,7 @@ class RandomSelector(BaseReducer):
 
     def _reduce(self, X, codes, rng):
         self.sample_indices_ = pick_per_class(codes, self.cpc, rng)
-        return X[self.sample_indices_], codes[self.sample_indices_]
+        return X[self.sample_indices_], codes[self.sample_indices_], {}
 
 
 class BaseEmbeddingSelector(BaseReducer):
@@ -95,13 +94,15 @@ class BaseEmbeddingSelector(BaseReducer):
     def _reduce(self, X, codes, rng):
         embedding = self.embedding
         if embedding == "network":
-            embedding = self._network_embedding(X, codes, rng)
+            seed = draw_seed(rng)
+            module = embedding_network(self.network, X, codes, device=self.device, seed=seed)
+            embedding = partial(embedded, module)
         elif embedding == "features":
             embedding = _flattened
         classes = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
         picked = [self._pick(X.subset(members), members, embedding) for members in classes]
         self.sample_indices_ = np.concatenate(picked)
-        return X[self.sample_indices_], codes[self.sample_indices_]
+        return X[self.sample_indices_], codes[self.sample_indices_], {}
 
     def _pick(self, X, members, embedding):
         """Return ``cpc`` of the `members` of a class, whose clips are `X`."""
@@ -109,21 +110,6 @@ class BaseEmbeddingSelector(BaseReducer):
         points -= points.mean(axis=0)
         order = self._choose(points, min(self.cpc, len(points)))
         return members[np.resize(order, self.cpc)]  # what is missing is repeated
-
-    def _network_embedding(self, X, codes, rng):
-        """Return what the last layer sees of a network that is trained on all clips first."""
-        seed = draw_seed(rng)
-        with isolated_rng(seed):  # a network without embeddings is refused before it is trained
-            untrained = make_network(self.network, X.shape[1:], len(self.classes_))
-        embed(untrained.eval(), torch.from_numpy(X[:1]))
-        judge = network_classifier(self.network, device=self.device, random_state=seed)
-        module = judge.fit(X, codes).module_.eval()
-
-        def embedding(clips):
-            with torch.no_grad():
-                return embed(module, torch.from_numpy(clips).to(judge.device))
-
-        return embedding
 
 
 def _flattened(clips):

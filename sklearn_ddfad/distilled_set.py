@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.datasets._files import whole_or_nothing, write_audio
 from sklearn_ddfad.feature_extraction import BaseExtractor, extractor_from_state
+from sklearn_ddfad.parameterization import decoded, decoder_from_record, record_of
 
 _FORMAT = "sklearn_ddfad.DistilledSet/1"
 
@@ -39,6 +41,10 @@ class DistilledSet:
         The fitted extractor that made features of recordings; needed for sound.
     soft_labels : ndarray of float32, shape (n_clips, n_classes), or None
         The probabilities of the sorted classes learned along with the clips, where asked for.
+    numbers : dict of ndarray of float32, or None
+        What is stored in place of the clips, where a parameterisation says so.
+    decoder : object or None
+        What decodes the clips from these numbers.
 
     Examples
     --------
@@ -55,6 +61,8 @@ class DistilledSet:
     provenance: dict = field(default_factory=dict)
     extractor: BaseExtractor | None = None
     soft_labels: np.ndarray | None = None
+    numbers: dict[str, np.ndarray] | None = None
+    decoder: Any = None
 
     def __repr__(self):
         made_by = self.provenance.get("method", "unknown")
@@ -67,8 +75,11 @@ class DistilledSet:
 
     @property
     def n_stored(self):
-        """How many numbers the clips, and soft labels if there are any, are kept in."""
-        return self.X.size + (0 if self.soft_labels is None else self.soft_labels.size)
+        """How many numbers are kept: of clips, or in place of them, and of soft labels."""
+        arrays = [self.X] if self.numbers is None else [*self.numbers.values()]
+        return sum(array.size for array in arrays) + (
+            0 if self.soft_labels is None else self.soft_labels.size
+        )
 
     @property
     def classes(self):
@@ -113,7 +124,7 @@ class DistilledSet:
                 "or floats."
             )
             raise TypeError(msg)
-        tensors = {"X": np.ascontiguousarray(self.X), "codes": codes.astype(np.int64)}
+        tensors = {"codes": codes.astype(np.int64)}
         record = {
             "format": _FORMAT,
             "version": __version__,
@@ -122,7 +133,13 @@ class DistilledSet:
             "learning_rate": self.learning_rate,
             "provenance": self.provenance,
             "extractor": None,
+            "decoder": None,
         }
+        if self.decoder is None:
+            tensors["X"] = np.ascontiguousarray(self.X)
+        else:
+            record["decoder"], arrays = record_of(self.decoder)
+            tensors |= _under("numbers.", self.numbers) | _under("decoder.", arrays)
         if self.soft_labels is not None:
             tensors["soft_labels"] = np.ascontiguousarray(self.soft_labels)
         if self.extractor is not None:
@@ -187,7 +204,7 @@ class DistilledSet:
         classes = np.array(record["classes"], dtype=record["label_dtype"])
         extractor = record["extractor"] and extractor_from_state(record["extractor"], tensors)
         return cls(
-            X=tensors["X"],
+            **_clips_from(record, tensors),
             y=classes[tensors["codes"]],
             learning_rate=record["learning_rate"],
             soft_labels=tensors.get("soft_labels"),
@@ -198,27 +215,31 @@ class DistilledSet:
     # -- sound ---------------------------------------------------------------------------
 
     def to_audio(self, **options):
-        """Return the clips as waveforms.
+        """Return the clips as waveforms: by Griffin-Lim, or as they were learned.
 
         Parameters
         ----------
         **options : dict
-            Passed to :class:`~sklearn_ddfad.GriffinLimInverter`.
+            Passed to :class:`~sklearn_ddfad.GriffinLimInverter`; a set that is kept as
+            :class:`~sklearn_ddfad.Waveform` is sound already, and needs none.
 
         Returns
         -------
         waveforms : ndarray of float32, shape (n_clips, n_samples)
         """
+        if hasattr(self.decoder, "sounds"):
+            return self.decoder.sounds(self.numbers)
         from sklearn_ddfad.reconstruction import GriffinLimInverter
 
         return GriffinLimInverter(self._heard_by(), **options).transform(self.X)
 
     def _heard_by(self):
         """Return the extractor, without which there is no sound."""
-        if self.extractor is None:
+        extractor = self.extractor or getattr(self.decoder, "extractor", None)
+        if extractor is None:
             msg = "how these clips were heard is not known; use with_extractor(extractor) first."
             raise ValueError(msg)
-        return self.extractor
+        return extractor
 
     def to_audio_folder(self, path, **options):
         """Write the clips as sound: WAV files, ``metadata.csv`` and a README card.
@@ -337,6 +358,25 @@ def _plain(value):
         return value.item()
     msg = f"{value!r} cannot be saved; only numbers, strings, lists and dicts can."
     raise TypeError(msg)
+
+
+def _under(prefix, arrays):
+    """Return arrays as tensors of a file, their names prefixed."""
+    return {prefix + name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _beneath(prefix, tensors):
+    """Return the tensors of a file whose names have a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _clips_from(record, tensors):
+    """Return the clips of a file, decoded where it keeps other numbers in place of them."""
+    if record.get("decoder") is None:
+        return {"X": tensors["X"]}
+    decoder = decoder_from_record(record["decoder"], _beneath("decoder.", tensors))
+    numbers = _beneath("numbers.", tensors)
+    return {"X": decoded(decoder, numbers), "numbers": numbers, "decoder": decoder}
 
 
 def _digest(tensors, text):

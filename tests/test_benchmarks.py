@@ -8,24 +8,38 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.dummy import DummyClassifier
+from sklearn.utils import Bunch
+
+from sklearn_ddfad import Direct, DistilledSet, RandomSelector
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import _draw  # noqa: E402
 import _harness  # noqa: E402
+import _kept  # noqa: E402
+import _recordings  # noqa: E402
+import _sets  # noqa: E402
+import duration  # noqa: E402
+import parameterizations  # noqa: E402
+import round_trip  # noqa: E402
 import run  # noqa: E402
 import scale  # noqa: E402
+import table_1  # noqa: E402
+import table_2  # noqa: E402
 
 NO_BENCHMARKS = {"run.py", "scale.py"}
 
 
 @pytest.fixture(autouse=True)
-def results(tmp_path, monkeypatch):
+def results(tmp_path, tmp_path_factory, monkeypatch):
     """An empty folder for what is measured; the threads as they were afterwards."""
     monkeypatch.setenv("DDFAD_RESULTS", str(tmp_path))
+    monkeypatch.setenv("DDFAD_CACHE", str(tmp_path_factory.getbasetemp() / "of-benchmarks"))
     threads = torch.get_num_threads()
     yield tmp_path
     torch.set_num_threads(threads)
@@ -151,6 +165,218 @@ def test_the_clock_of_a_race_stands_still_while_a_set_is_judged(monkeypatch):
         now[0] += 10
         assert never(lambda: None) is stop
     assert not never.reached
+
+
+def test_a_test_part_has_no_clip_of_the_training_part_and_no_group_where_asked_for():
+    groups = np.repeat([f"actor{i:02}" for i in range(24)], 16)
+    recordings = Bunch(target=np.tile(np.arange(8), 48), groups=groups)
+    parts = {}
+    for split in ("random", "group"):
+        for seed in range(5):
+            train, test = _recordings._split(recordings, "ravdess", split, seed)
+            assert sorted([*train, *test]) == [*range(384)]
+            assert set(recordings.target[test]) == set(range(8))
+            parts[split, seed] = set(test)
+            if split == "group":
+                assert not set(groups[train]) & set(groups[test])
+    assert set().union(*(parts["group", seed] for seed in range(5))) == set(range(384))
+    last = {tuple(_recordings._split(recordings, "ravdess", "last", seed)[1]) for seed in (0, 1)}
+    assert [set(groups[list(test)]) for test in last] == [{f"actor{i}" for i in range(20, 24)}]
+    assert parts["random", 0] != parts["random", 1]
+
+
+def rows_of_a_method(chances, rng, same_clips=True, n_judges=5, spread=0.0):
+    """Return rows of three seeds: clips that are told rightly with these chances."""
+    return [
+        {
+            "seed": seed,
+            "split": "official" if same_clips else "random",
+            "accuracy": [0.0] * n_judges,
+            "right": "".join(
+                map(str, rng.binomial(n_judges, np.clip(chances + rng.normal(0, spread), 0, 1)))
+            ),
+        }
+        for seed in range(3)
+    ]
+
+
+@pytest.mark.parametrize("same_clips", [True, False])
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+def test_an_interval_holds_the_truth_nineteen_times_of_twenty(same_clips, spread):
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        chances = rng.beta(4, 2, 300)  # some clips are hard: the mean over all there are is 2/3
+        rows = rows_of_a_method(chances, rng, same_clips, spread=spread)
+        shares = [*_sets._shares(rows).values()]
+        half = _sets.half_width(shares, same_clips=same_clips, extremes=(0, 1))
+        held.append(abs(np.mean(shares) - 2 / 3) < half)
+    assert np.mean(held) > 0.93
+
+
+def test_methods_are_told_apart_by_the_clips_that_both_met():
+    rng = np.random.default_rng(0)
+    chances = np.repeat([0.02, 0.98], 150)  # half of the clips are hard for everyone
+    worse, same = (rows_of_a_method(chances, rng) for _ in range(2))
+    better = rows_of_a_method(np.clip(chances + 0.05, 0, 1), rng)
+    found = _sets.compared(better, worse)
+    of_each = _sets.half_width([*_sets._shares(worse).values()], same_clips=True, extremes=(0, 1))
+    assert found["differs"]
+    assert 0 < found["difference"] < 100 * of_each  # the intervals of the two overlap
+    assert not _sets.compared(same, worse)["differs"]
+    assert (
+        _sets.compared(better, worse)["difference"] == -_sets.compared(worse, better)["difference"]
+    )
+    assert _sets.compared(better, []) == {"seeds": 0}
+
+
+def test_figures_of_the_paper_stand_where_it_prints_them():
+    """Table 2's diagonal is Table 1's MTT, but for one figure that the paper has in two ways."""
+    diagonal = {key: value for key, value in table_2.PAPER.items() if key[1] == key[4]}
+    assert len(diagonal) == 9
+    differing = {k for k, v in diagonal.items() if table_1.PAPER[(*k[:2], "mtt", 50)] != v}
+    assert differing == {("fsdd", "convnet", "mtt", 50, "convnet")}
+    assert table_1.PAPER["fsdd", "convnet", "random", 10] == 42.66
+    assert table_1.PAPER["ravdess", "vgg11", "whole", None] == 62.32
+
+
+def test_a_set_is_made_once_and_anew_when_it_is_asked_for(ddfad_data, tmp_path, monkeypatch):
+    cell = {"data": "fsdd", "split": "official", "network": "convnet-8", "cpc": 1, "seed": 0}
+    cell |= {"what": "dm"}
+    where = {"quick": True, "keep": tmp_path / "sets"}
+    first = _sets.find(cell, **where)
+    assert first.extractor is not None
+    monkeypatch.setattr(_sets, "make", None)
+    again = _sets.find(cell, **where)
+    assert np.array_equal(first.X, again.X)
+    assert again.provenance["took"]["seconds"] > 0
+    monkeypatch.undo()
+    assert not [*tmp_path.glob("sets/*.checkpoint")]
+    assert np.array_equal(_sets.make(cell, **where).X, first.X)  # the same seed, the same set
+
+
+@pytest.mark.parametrize(("equal", "clips"), [("storage", 6), ("clips", 2)])
+def test_random_clips_are_kept_in_the_storage_or_number_asked_for(heard, equal, clips):
+    """Cepstra alone take a third; planes of real clips follow from them, so nothing is lost."""
+    extractor, X = heard
+    y = np.repeat([3, 7], 15)
+    kept = _kept.parameterization("static", equal, extractor)
+    few = _kept.RandomlyKept(kept, 2, 0).fit(X, y).distilled_
+    assert np.bincount(few.y).tolist() == [0, 0, 0, clips, 0, 0, 0, clips]
+    assert _sets.kept_in(few) == {
+        "numbers_kept": 2 * clips * X[0].size // 3,
+        "bytes": 8 * clips * X[0].size // 3,
+        "decoded_clips": 2 * clips,
+    }
+    for clip, label in zip(few.X, few.y, strict=True):
+        away = np.abs(X - clip).max(axis=(1, 2, 3))
+        assert away.min() < 1e-3
+        assert y[away.argmin()] == label
+
+
+def test_features_themselves_are_kept_as_they_are_chosen(heard):
+    _, X = heard
+    y = np.arange(30) % 2
+    few = _kept.RandomlyKept(Direct(), 3, 0).fit(X, y).distilled_
+    chosen = RandomSelector(3, estimator=DummyClassifier(), random_state=0).fit(X, y).distilled_
+    np.testing.assert_array_equal(few.X, chosen.X)
+    np.testing.assert_array_equal(few.y, chosen.y)
+
+
+def test_sets_of_other_numbers_have_other_names_and_the_same_experts():
+    usual = {"data": "fsdd", "split": "official", "network": "convnet-8", "cpc": 1, "seed": 0}
+    cells = [
+        usual | {"what": "mtt"} | more
+        for more in (
+            {},
+            {"parameterization": "static"},
+            {"parameterization": "static", "equal": "clips"},
+            {"parameterization": "static-lsvd"},
+        )
+    ]
+    assert len({_sets._path(cell, quick=False, keep="here") for cell in cells}) == 4
+    assert len({_sets._experts(cell) for cell in cells}) == 1
+    named = cells[0] | {"features": "FDMFCC", "parameterization": "direct", "equal": "storage"}
+    assert _sets._path(named, False, "here") == _sets._path(cells[0], False, "here")
+
+
+def line_of(what, kept, cpc, mean, equal="storage", data="fsdd"):
+    return dict(
+        zip(parameterizations.KEY, (data, "-", "-", what, kept, equal, cpc), strict=True), mean=mean
+    )
+
+
+def test_a_demand_is_met_or_missed_by_the_best_at_equal_storage():
+    lines = [
+        line_of("whole", "direct", None, 98.0),
+        line_of("random", "static", 10, 95.0),
+        line_of("mtt", "direct", 10, 95.5),
+        line_of("mtt", "static", 10, 97.9),
+        line_of("mtt", "static", 10, 99.0, equal="clips"),
+    ]
+    found = {line["demand"]: line for line in parameterizations.demands(lines)}
+    assert {name: (line["least"], line["met"]) for name, line in found.items()} == {
+        "direct, cpc=10": (95.5, True),
+        "best, mtt static, cpc=10": (98.0, False),
+        "best, mtt static, cpc=10, over its baseline": (3, False),
+    }
+    assert found["best, mtt static, cpc=10, over its baseline"]["measured"] == 2.9
+    kernels = [line_of("mtt", kind, 1, mean) for kind, mean in (("dct", 60.0), ("svd", 60.0))]
+    (order,) = (line for line in parameterizations.demands(kernels) if "over" in line["demand"])
+    assert (order["demand"], order["met"]) == ("dct over svd, cpc=1", True)
+    others = [
+        line_of("mtt", "direct", 1, 40.0, data="esc10"),
+        line_of("mtt", "static", 1, 39.0, data="esc10"),
+        line_of("random", "static", 1, 20.0, data="esc10"),
+    ]
+    assert [line["met"] for line in parameterizations.demands(others)] == [False, True]
+
+
+def test_figures_of_nsd_stand_where_it_prints_them():
+    """The gains that its text and Table 5 name; 8.1 where it prints 8.5 for 73.4 less 65.3."""
+    paper = parameterizations.PAPER
+    names = [("mtt", 1), ("mtt", 10), ("dm", 10), ("dc", 10)]
+    gains = [paper[what, "learned", n] - paper[what, "direct", n] for what, n in names]
+    assert gains == pytest.approx([22.2, 8.1, 1.2, 10.7])
+    assert (paper["mtt", "ldct", 10], paper["mtt", "dwt", 1]) == (69.9, 51.3)
+
+
+def test_sound_files_come_back_with_their_labels_and_nearly_the_features(heard):
+    """Of a tone each, at its own pitch: no other clip is nearer to what comes back."""
+    extractor, X = heard
+    few = DistilledSet(X[:6], np.array([4, 4, 4, 9, 9, 9]), extractor=extractor)
+    back, labels = round_trip.through_files(few, extractor)
+    np.testing.assert_array_equal(labels, few.y)
+    distances = np.square(back[:, None] - few.X).mean(axis=(2, 3, 4))
+    np.testing.assert_array_equal(distances.argmin(axis=1), np.arange(6))
+
+
+def test_what_sound_files_lose_is_held_against_what_they_may(monkeypatch):
+    def point(judge, form, mean):
+        cell = ("fsdd", "official", "convnet-32", "mtt", "static", 10, judge, form)
+        keys = (*round_trip.OF_A_POINT, "as")
+        return dict(zip(keys, cell, strict=True)) | {"mean": mean, "difference": mean}
+
+    summary = [point("convnet-32", "features", 97.0), point("vgg11-16", "features", 91.0)]
+    losses = [point("convnet-32", None, -2.5), point("vgg11-16", None, -2.5)]
+    found = round_trip.demands(summary, losses)
+    assert [(line["judge"], line["measured"], line["met"]) for line in found] == [
+        ("convnet-32", -2.5, False),
+        ("vgg11-16", -2.5, True),
+        ("vgg11-16", -6.0, False),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["mean", "nearest"])
+def test_prototypes_tell_classes_apart_that_differ_in_direction(kind):
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    X = rng.normal(size=(40, 1, 8, 8)).astype(np.float32)
+    X[y == 1, :, :4] += 6
+    judge = duration.prototypes("convnet-8", kind, "random").set_params(
+        networkembedding__random_state=0
+    )
+    assert judge.fit(X[:20], y[:20]).score(X[20:], y[20:]) > 0.9
 
 
 @pytest.fixture

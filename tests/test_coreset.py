@@ -24,7 +24,7 @@ everywhere = pytest.mark.parametrize("embedding", ["features", "network"])
 @pytest.fixture(autouse=True)
 def quick_network(monkeypatch):
     quick = partial(network_classifier, n_steps=20)
-    monkeypatch.setattr("sklearn_ddfad.coreset.network_classifier", quick)
+    monkeypatch.setattr("sklearn_ddfad._training.network_classifier", quick)
 
 
 def cloud(n=40, d=5, seed=0):
@@ -236,7 +236,7 @@ def test_a_network_judges_images_in_evaluation_mode(selector):
 
 @both
 def test_a_network_without_embeddings_is_refused_before_it_is_trained(selector, monkeypatch):
-    monkeypatch.setattr("sklearn_ddfad.coreset.network_classifier", None)
+    monkeypatch.setattr("sklearn_ddfad._training.network_classifier", None)
     X, y = labelled()
     with pytest.raises(ValueError, match="Linear has no method embed"):
         chosen(

@@ -13,6 +13,7 @@ from sklearn_ddfad.distillation import _trajectory
 from sklearn_ddfad.distillation._base import Descent
 from sklearn_ddfad.distillation._checkpoint import Checkpoint
 from sklearn_ddfad.distillation._trajectory import Segment, TrajectoryMatching, trajectory_loss
+from sklearn_ddfad.parameterization import DirectDecoder
 
 SHAPE = (3, 6, 7)
 AMPLE = 2**40
@@ -229,12 +230,22 @@ def test_validation_part_is_never_learned_from():
 # -- the descent ---------------------------------------------------------------------------
 
 
+def descent_from(clips, **options):
+    return Descent(DirectDecoder(1), {"clips": clips}, [0, 1], 0.1, "cpu", seed=0, **options)
+
+
 def test_alpha_stays_within_bounds():
-    descent = Descent(np.zeros((2, 3), np.float32), [0, 1], 0.1, "cpu", seed=0)
+    descent = descent_from(np.zeros((2, 3), np.float32))
     for sign in (1, -1):
         for _ in range(1000):
             descent.step(
-                [1 + sign * descent.log_alpha + 0 * descent.clips.sum() + 2 * (sign < 0) - 1]
+                [
+                    1
+                    + sign * descent.log_alpha
+                    + 0 * descent.numbers["clips"].sum()
+                    + 2 * (sign < 0)
+                    - 1
+                ]
             )
         low, high = Descent.ALPHA_BOUNDS
         assert low * 0.999 <= descent.iterate().alpha.item() <= high * 1.001
@@ -244,20 +255,20 @@ def test_alpha_stays_within_bounds():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e6])
 def test_diverging_iterates_are_undone_and_nan_never_reaches_the_set(bad, soft):
     clips = np.ones((2, 3), np.float32)
-    descent = Descent(clips, [0, 1], 0.1, "cpu", seed=0, soft_labels=soft, largest_loss=3.0)
+    descent = descent_from(clips, soft_labels=soft, largest_loss=3.0)
 
     def loss():
         set_now = descent.iterate()
         return (set_now.clips**2).mean() * set_now.alpha + (set_now.labels**2).sum() / 100
 
     descent.step([loss()])
-    good, alpha, good_labels = descent.averaged()
+    good, _, alpha, good_labels = descent.averaged()
     descent.step([bad * loss()])
-    clips, halved, labels = descent.averaged()
+    clips, _, halved, labels = descent.averaged()
     np.testing.assert_array_equal(clips, good)
     np.testing.assert_equal(labels, good_labels)
     assert (labels is not None) == soft
-    np.testing.assert_array_equal(descent.clips.detach().numpy(), good)
+    np.testing.assert_array_equal(descent.numbers["clips"].detach().numpy(), good)
     assert halved == pytest.approx(alpha / 2)
     assert descent.n_undone == 1
 

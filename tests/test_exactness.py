@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from sklearn_ddfad import VGG11, Augmentation, ConvNet, ResNet18
 from sklearn_ddfad._training import FunctionalNetwork
-from sklearn_ddfad.distillation._trajectory import Segment, trajectory_loss
+from sklearn_ddfad._validation import Rows
+from sklearn_ddfad.augmentation import NoAugmentation
+from sklearn_ddfad.distillation._trajectory import RealGuidance, Segment, trajectory_loss
 
 N_CLASSES, N_CLIPS, N_STEPS = 3, 5, 4
 AMPLE = 2**40
@@ -159,8 +161,8 @@ def problem(ours, shape, soft):
     return inputs, {"segment": segment, "batches": batches, "augmentation": augmentation}
 
 
-def unrolled_loss(network, segment, clips, labels, alpha, batches, augmentation):
-    """Eq. 3 as the published code computes it: one graph of all steps."""
+def unrolled_loss(network, segment, clips, labels, alpha, batches, augmentation, real=None):
+    """Eq. 3 as the published code computes it, and what real clips add: one graph of all steps."""
     soft = labels.softmax(1) if labels.is_floating_point() else labels
     parameters = with_values(network, segment.start.clone().requires_grad_())
     for indices, draw in batches:
@@ -174,7 +176,11 @@ def unrolled_loss(network, segment, clips, labels, alpha, batches, augmentation)
     target = with_values(network, segment.target)
     start = with_values(network, segment.start)
     missing = sum((parameters[n] - target[n]).square().sum() for n in parameters)
-    return missing / sum((start[n] - target[n]).square().sum() for n in parameters)
+    loss = missing / sum((start[n] - target[n]).square().sum() for n in parameters)
+    if real is not None:
+        weight, X, codes = real
+        loss = loss + weight * F.cross_entropy(functional_call(network, parameters, (X,)), codes)
+    return loss
 
 
 def value_and_gradients(loss_function, shape, inputs, **options):
@@ -221,6 +227,32 @@ def test_gradient_equals_that_of_all_steps_at_once(pair, unrolled, memory_budget
     )
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
     assert len(gradients) == 3 + inputs["labels"].is_floating_point()
+    for name, gradient in gradients.items():
+        error = (gradient - expected_gradients[name]).norm() / expected_gradients[name].norm()
+        assert error < 1e-10, name
+
+
+def test_gradient_with_real_guidance_equals_that_of_all_steps_at_once(pair):
+    ours, theirs, shape = pair
+    inputs, options = problem(ours, shape, soft=True)
+    X, codes = seeded(5, *shape, seed=5).float(), torch.arange(5) % N_CLASSES
+    expected, expected_gradients = value_and_gradients(
+        unrolled_loss, shape, inputs, network=theirs, real=(0.7, X.double(), codes), **options
+    )
+    network = FunctionalNetwork(ours)
+    guidance = RealGuidance(0.7, Rows(X.numpy()), codes.numpy(), 5, NoAugmentation(), "cpu")
+    loss, gradients = value_and_gradients(
+        trajectory_loss,
+        shape,
+        inputs,
+        network=network,
+        memory_budget=AMPLE,
+        guidance=guidance.on_a_batch(
+            lambda theta, clips: network(theta, clips.double()), torch.Generator()
+        ),
+        **options,
+    )
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
     for name, gradient in gradients.items():
         error = (gradient - expected_gradients[name]).norm() / expected_gradients[name].norm()
         assert error < 1e-10, name

@@ -166,6 +166,24 @@ def test_experts_are_cached(words, tmp_path, capsys):
     np.testing.assert_array_equal(first.X, second.X)
 
 
+@pytest.mark.parametrize(
+    ("method", "features"),
+    [("dm", "mfcc"), ("dc", "lpcc"), ("dsa", "logmel"), ("kcenter", "fdmfcc")],
+)
+def test_methods_and_features_are_one_word_each(method, features, words, tmp_path, capsys):
+    argv = ["distill", words, "--cpc", 1, "--out", tmp_path / "out", "--no-whole", *JUDGES]
+    argv += ["--method", method, "--features", features]
+    argv += [] if method == "kcenter" else ["--max-iter", "1"]
+    code, said, _ = run(capsys, *argv)
+    assert code == 0
+    assert "α" not in said
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["method"], report["features"]) == (method, features)
+    extractor = DistilledSet.load(tmp_path / "out" / "distilled.safetensors").extractor
+    assert type(extractor).__name__ == __main__._FEATURES[features]
+    assert run(capsys, "evaluate", tmp_path / "out", words, *JUDGES)[0] == 0
+
+
 def test_a_warning_of_the_library_is_one_plain_line(tmp_path, capsys):
     folder = write_folder(tmp_path / "words", n_clips=5)
     with (folder / "metadata.csv").open("a") as file:
@@ -393,6 +411,10 @@ def test_evaluate_refuses_a_set_that_was_never_heard(tmp_path, capsys):
         (["distill", "demo", "--cpc", "1", "--clips", "12", "--out", "out"], "a fifth of each"),
         (["evaluate", "full", "demo"], "there is no distilled set full"),
         (["evaluate", "damaged", "demo"], "is not a safetensors file, or is damaged"),
+        (
+            ["distill", "demo", "--cpc", "1", "--out", "out", "--method", "dm", "--experts", "2"],
+            "--method dm has no n_experts; leave it out.",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(argv, message, tmp_path, monkeypatch, capsys):

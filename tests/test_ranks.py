@@ -25,6 +25,7 @@ from sklearn_ddfad.distillation._base import Descent
 from sklearn_ddfad.distillation._checkpoint import Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, Ranks
 from sklearn_ddfad.distillation._trajectory import TrajectoryMatching, trajectory_loss
+from sklearn_ddfad.parameterization import DirectDecoder
 
 KILLED_AT, STOPPED_AT, DIVERGED_AT = 5, 4, 3
 TWO = {"n_students": 2}
@@ -224,31 +225,37 @@ def matching():
     )
 
 
+def descent_from(clips, codes, **options):
+    return Descent(DirectDecoder(1), {"clips": clips}, codes, 0.1, "cpu", 0, **options)
+
+
 def test_two_students_have_the_mean_of_their_gradients(matching):
     clips, labels = torch.randn(4, 4, generator=torch.Generator().manual_seed(1)), torch.arange(4)
     labels = labels % 2
-    descent, twin = (Descent(clips.numpy(), labels, 0.1, "cpu", 0, n_students=2) for _ in range(2))
+    descent, twin = (descent_from(clips.numpy(), labels, n_students=2) for _ in range(2))
     losses, gradients = [], []
     for generator in twin.generators():
         alpha = twin.iterate().alpha
-        segment = matching.segment(generator, "cpu")
-        batches = matching.batches(twin.clips, generator)
+        segment, own = matching.segment(generator, "cpu"), twin.numbers["clips"]
+        batches = matching.batches(own, generator)
         loss = trajectory_loss(
-            matching.network, segment, twin.clips, labels, alpha, batches, NoAugmentation(), 0
+            matching.network, segment, own, labels, alpha, batches, NoAugmentation(), 0
         )
         losses.append(loss.item())
-        gradients.append(torch.autograd.grad(loss, [twin.clips, twin.log_alpha]))
+        gradients.append(torch.autograd.grad(loss, [own, twin.log_alpha]))
     assert losses[0] != losses[1]
     assert not torch.equal(gradients[0][0], gradients[1][0])
     descent.step(matching(descent.iterate(), generator) for generator in descent.generators())
     assert descent.losses == pytest.approx([np.mean(losses)])
-    for value, first, second in zip((descent.clips, descent.log_alpha), *gradients, strict=True):
+    for value, first, second in zip(
+        (descent.numbers["clips"], descent.log_alpha), *gradients, strict=True
+    ):
         torch.testing.assert_close(value.grad, (first + second) / 2)
 
 
 def test_students_are_computed_one_after_the_other():
     """The graph of one is gone before the next is made: several take the memory of one."""
-    descent = Descent(np.ones((2, 3), np.float32), [0, 1], 0.1, "cpu", 0, n_students=3)
+    descent = descent_from(np.ones((2, 3), np.float32), [0, 1], n_students=3)
     graphs = 0
 
     def losses():
@@ -256,7 +263,7 @@ def test_students_are_computed_one_after_the_other():
         for _ in range(3):
             assert graphs == 0
             graphs += 1
-            loss = (descent.clips**2).mean() * descent.iterate().alpha
+            loss = (descent.iterate().clips ** 2).mean() * descent.iterate().alpha
             loss.register_hook(pulled_back)
             yield loss
 
@@ -276,7 +283,7 @@ def test_each_student_is_matched_on_one_rank_whatever_their_number(n_students, s
 
     def descent(ranks):
         clips = np.ones((2, 3), np.float32)
-        return Descent(clips, [0, 1], 0.1, "cpu", 0, n_students=n_students, ranks=ranks)
+        return descent_from(clips, [0, 1], n_students=n_students, ranks=ranks)
 
     alone = drawn(descent(ALONE))
     parts = [drawn(descent(Ranks(rank, size))) for rank in range(size)]

@@ -21,6 +21,7 @@ from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, in_batches, pick_per_class
 from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, join
+from sklearn_ddfad.parameterization import Direct, Parameterization, decoded
 
 
 class Iterate(NamedTuple):
@@ -35,6 +36,15 @@ class Iterate(NamedTuple):
     def targets(self):
         """What cross-entropy takes: the codes, or the probabilities of each class."""
         return self.labels.softmax(dim=1) if self.labels.is_floating_point() else self.labels
+
+
+class Candidate(NamedTuple):
+    """What may be kept in the end: an average of iterates, as arrays."""
+
+    clips: np.ndarray
+    numbers: dict[str, np.ndarray]  # that they are decoded from
+    alpha: float
+    soft_labels: np.ndarray | None
 
 
 class Matching(ABC):
@@ -71,6 +81,7 @@ class BaseDistiller(BaseReducer):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "augmentation": [StrOptions({"auto"}), callable, None],
+        "parameterization": [Parameterization, None],
         "soft_labels": ["boolean"],
         "init": [StrOptions({"real", "noise"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -108,13 +119,18 @@ class BaseDistiller(BaseReducer):
         seed = checkpoint.seed(ranks.from_first(draw_seed(rng)))
         rng = np.random.RandomState(ranks.from_first(seed))
         train, validation = self._split(codes, rng)
+        parameterization = self.parameterization or Direct()
+        decoder = parameterization.plan(X.subset(train), codes[train], self.cpc)
         matching = self._matching_loss(X.subset(train), codes[train], rng, checkpoint)
-        clips, small_codes = self._initial_clips(X.subset(train), codes[train], rng)
+        clips, small_codes = self._initial_clips(
+            X.subset(train), codes[train], decoder.clips_per_class, rng
+        )
         max_iter = self.max_iter or self._iterations(len(clips))
         judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
-        selection = Selection(judge, (X.subset(validation), codes[validation]), max_iter)
+        selection = Selection(judge, (X.subset(validation), codes[validation]), max_iter, decoder)
         descent = Descent(
-            clips,
+            decoder,
+            decoder.encode(clips, small_codes),
             small_codes,
             self.learning_rate,
             self.device_,
@@ -126,11 +142,14 @@ class BaseDistiller(BaseReducer):
         )
         self._descend(descent, matching, selection, max_iter, checkpoint)
         assert selection.best is not None  # the last iterate is always looked at
-        clips, alpha, soft_labels = ranks.from_first(selection.best)
-        self.soft_labels_ = soft_labels
+        best = ranks.from_first(selection.best)
+        self.soft_labels_ = best.soft_labels
+        kept = {"soft_labels": best.soft_labels}
         if self._learns_alpha:
-            self.learning_rate_ = alpha
-        return clips, small_codes
+            self.learning_rate_ = kept["learning_rate"] = best.alpha
+        if not isinstance(parameterization, Direct):
+            kept |= {"numbers": best.numbers, "decoder": decoder}
+        return best.clips, small_codes, kept
 
     def _split(self, codes, rng):
         """Return indices to learn from and indices to select on, of every class in proportion."""
@@ -143,9 +162,9 @@ class BaseDistiller(BaseReducer):
             everything, test_size=n_validation, stratify=codes, random_state=draw_seed(rng)
         )
 
-    def _initial_clips(self, X, codes, rng):
+    def _initial_clips(self, X, codes, cpc, rng):
         """Return what the descent starts from: real clips, or noise as loud as they are."""
-        chosen = pick_per_class(codes, self.cpc, rng)
+        chosen = pick_per_class(codes, cpc, rng)
         if self.init == "real":
             return X[chosen], codes[chosen]
         noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)
@@ -201,7 +220,7 @@ def _plain(parameters):
 
 
 class Descent:
-    """Adam on clips, labels and the logarithm of the step size α, and a running average of all.
+    """Adam on a set's numbers, labels and the logarithm of the step size α; averages of them.
 
     α is positive by construction and kept within bounds. A step that leads to numbers that are
     not finite, or was asked for by a loss beyond `largest_loss`, is not taken: the last good
@@ -218,7 +237,8 @@ class Descent:
 
     def __init__(
         self,
-        clips,
+        decoder,
+        numbers,
         codes,
         learning_rate,
         device,
@@ -230,19 +250,22 @@ class Descent:
         ranks=ALONE,
     ):
         self.codes = torch.as_tensor(codes).to(device)
-        self.clips = torch.tensor(clips, device=device, requires_grad=True)
+        self.numbers = {
+            name: torch.tensor(array, device=device, requires_grad=True)
+            for name, array in numbers.items()
+        }
         self.log_alpha = torch.tensor(log(self.ALPHA), device=device, requires_grad=True)
-        self._values = [self.log_alpha, self.clips]
-        self.labels = self.codes
-        if soft_labels:
-            self.labels = self._first_logits().requires_grad_()
-            self._values.append(self.labels)
+        self.labels = self._first_logits().requires_grad_() if soft_labels else self.codes
+        learned = {**self.numbers, **({"labels": self.labels} if soft_labels else {})}
+        self._values = [self.log_alpha, *learned.values()]
         self._optimizer = torch.optim.Adam(
             [
-                {"params": self._values[1:], "lr": learning_rate},
-                {"params": [self.log_alpha], "lr": self.ALPHA_RATE},
+                {"params": [value], "lr": learning_rate * decoder.rates.get(name, 1)}
+                for name, value in learned.items()
             ]
+            + [{"params": [self.log_alpha], "lr": self.ALPHA_RATE}]
         )
+        self._decoder = decoder
         self._average = [value.detach().clone() for value in self._values]
         self.generator = torch.Generator().manual_seed(seed)  # of all that is drawn on the way
         self.n_undone, self.losses = 0, []
@@ -255,7 +278,8 @@ class Descent:
 
     def iterate(self):
         """Return the set as it is now, differentiable."""
-        return Iterate(self.clips, self.codes, self.labels, self.log_alpha.exp())
+        clips = self._decoder.decode(self.numbers)
+        return Iterate(clips, self.codes, self.labels, self.log_alpha.exp())
 
     def generators(self):
         """Return what this rank's students of one iteration draw from, a generator for each.
@@ -307,10 +331,15 @@ class Descent:
             value.copy_(average)
 
     def averaged(self):
-        """Return the averaged clips, step size and, where they are learned, soft labels."""
-        log_alpha, clips, *logits = self._average
-        soft_labels = logits[0].softmax(dim=1).cpu().numpy() if logits else None
-        return clips.cpu().numpy().copy(), log_alpha.exp().item(), soft_labels
+        """Return the :class:`Candidate` that the averages are."""
+        log_alpha, *rest = self._average
+        averages = [value.cpu().numpy().copy() for value in rest]
+        numbers = dict(zip(self.numbers, averages, strict=False))
+        soft_labels = None
+        if len(averages) > len(numbers):
+            soft_labels = rest[-1].softmax(dim=1).cpu().numpy()
+        clips = decoded(self._decoder, numbers)
+        return Candidate(clips, numbers, log_alpha.exp().item(), soft_labels)
 
     def state(self):
         """Return everything that an unbroken run would know, as tensors and plain types."""
@@ -346,35 +375,38 @@ class Selection:
 
     TIMES = 3
 
-    def __init__(self, judge, validation, max_iter):
+    def __init__(self, judge, validation, max_iter, decoder):
         self._judge, (self._X, self._codes) = judge, validation
         moments = np.linspace(max_iter / 2, max_iter, self.TIMES).round()
         self._moments = set(moments.astype(int)) if len(self._X) else {max_iter}
-        self._best_score, self.best = -1.0, None
+        self._best_score, self.best, self._decoder = -1.0, None, decoder
 
     def look_at(self, descent, n_iter, *, last):
         """Judge the current average if its time has come."""
         if n_iter not in self._moments and not last:
             return
-        clips, alpha, soft_labels = descent.averaged()
-        score = 0.0
+        candidate, score = descent.averaged(), 0.0
         if len(self._X):
+            soft_labels = candidate.soft_labels
             labels = descent.codes.cpu().numpy() if soft_labels is None else soft_labels
-            judge = self._judge.fit(clips, labels)
+            judge = self._judge.fit(candidate.clips, labels)
             score = np.mean(in_batches(judge.predict, self._X) == self._codes)
         if score >= self._best_score:
-            self._best_score, self.best = score, (clips, alpha, soft_labels)
+            self._best_score, self.best = score, candidate
 
     def state(self):
         """Return the best so far, as tensors and plain types."""
         if self.best is None:
             return None
-        clips, alpha, soft_labels = self.best
-        labels = None if soft_labels is None else torch.from_numpy(soft_labels)
-        return float(self._best_score), torch.from_numpy(clips), alpha, labels
+        numbers = {name: torch.from_numpy(array) for name, array in self.best.numbers.items()}
+        labels = self.best.soft_labels
+        labels = None if labels is None else torch.from_numpy(labels)
+        return float(self._best_score), numbers, self.best.alpha, labels
 
     def restore(self, state):
         """Go on from a `state`."""
         if state is not None:
-            self._best_score, clips, alpha, labels = state
-            self.best = clips.numpy(), alpha, None if labels is None else labels.numpy()
+            self._best_score, numbers, alpha, labels = state
+            numbers = {name: tensor.numpy() for name, tensor in numbers.items()}
+            labels = None if labels is None else labels.numpy()
+            self.best = Candidate(decoded(self._decoder, numbers), numbers, alpha, labels)

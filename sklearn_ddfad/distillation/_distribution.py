@@ -78,7 +78,7 @@ class DistributionDistiller(BaseDistiller):
     Parameters
     ----------
     cpc : int, default=10
-        Distilled clips per class.
+        Distilled clips per class; with a `parameterization`, the storage of so many.
     network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
         Architecture of the networks: a name, a module class or a callable
         ``(input_shape, n_classes) -> torch.nn.Module`` whose modules have ``embed(X)``. ``"auto"``
@@ -86,6 +86,9 @@ class DistributionDistiller(BaseDistiller):
     estimator : classifier or None, default=None
         What is trained on the distilled set and answers ``predict`` and ``score``: any
         scikit-learn or skorch classifier; ``None`` is ``network_classifier(network)``.
+    parameterization : Direct, Static or None, default=None
+        What the learned numbers are; ``None`` is ``Direct()``, the features of the clips. There
+        are as many numbers as `cpc` clips a class have features, and maybe more clips.
     max_iter : int or None, default=None
         Updates of the distilled clips; ``None`` is 1000.
     batch_size : int, default=64
@@ -152,6 +155,7 @@ class DistributionDistiller(BaseDistiller):
         *,
         network="auto",
         estimator=None,
+        parameterization=None,
         max_iter=None,
         batch_size=64,
         learning_rate=0.05,
@@ -168,6 +172,7 @@ class DistributionDistiller(BaseDistiller):
         self.cpc = cpc
         self.network = network
         self.estimator = estimator
+        self.parameterization = parameterization
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -138,7 +138,7 @@ class GradientDistiller(BaseDistiller):
     Parameters
     ----------
     cpc : int, default=10
-        Distilled clips per class.
+        Distilled clips per class; with a `parameterization`, the storage of so many.
     network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
         Architecture of the networks: a name, a module class or a callable
         ``(input_shape, n_classes) -> torch.nn.Module``. ``"auto"`` is a ConvNet for feature
@@ -146,6 +146,9 @@ class GradientDistiller(BaseDistiller):
     estimator : classifier or None, default=None
         What is trained on the distilled set and answers ``predict`` and ``score``: any
         scikit-learn or skorch classifier; ``None`` is ``network_classifier(network)``.
+    parameterization : Direct, Static or None, default=None
+        What the learned numbers are; ``None`` is ``Direct()``, the features of the clips. There
+        are as many numbers as `cpc` clips a class have features, and maybe more clips.
     outer_loop : int or None, default=None
         Moments at which a network is matched before the next is drawn; ``None`` is `cpc`, as
         published, and at most 50.
@@ -228,6 +231,7 @@ class GradientDistiller(BaseDistiller):
         *,
         network="auto",
         estimator=None,
+        parameterization=None,
         outer_loop=None,
         inner_loop=None,
         max_iter=None,
@@ -246,6 +250,7 @@ class GradientDistiller(BaseDistiller):
         self.cpc = cpc
         self.network = network
         self.estimator = estimator
+        self.parameterization = parameterization
         self.outer_loop = outer_loop
         self.inner_loop = inner_loop
         self.max_iter = max_iter

@@ -9,14 +9,15 @@ N, M of Eq. 3                 ``student_steps``, ``expert_epochs_matched``
 M of Algorithm 1              ``max_iter`` (the paper uses the letter twice)
 T'                            ``max_start_epoch``
 D, α                          ``clips``, ``alpha`` (``learning_rate_``)
+γ of NSD                      ``real_guidance``
 ============================  ===============================================================
 """
 
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import pairwise
-from math import ceil, sqrt
-from numbers import Integral
+from math import ceil, log, sqrt
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,9 @@ import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import cross_entropy
 
-from sklearn_ddfad._training import FunctionalNetwork, draw_seed, functional_network
+from sklearn_ddfad._training import FunctionalNetwork, clip_reader, draw_seed, functional_network
 from sklearn_ddfad._validation import HasMethods, Interval
 from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
 from sklearn_ddfad.distillation._base import BaseDistiller, Matching
@@ -45,7 +47,9 @@ class Segment(NamedTuple):
     target: torch.Tensor
 
 
-def trajectory_loss(network, segment, clips, labels, alpha, batches, augmentation, memory_budget):
+def trajectory_loss(
+    network, segment, clips, labels, alpha, batches, augmentation, memory_budget, guidance=None
+):
     """Return Eq. 3 for one student, differentiable by `clips`, `labels` and `alpha`.
 
     The squared distance from where the student ends to the target, in units of how far the
@@ -70,6 +74,8 @@ def trajectory_loss(network, segment, clips, labels, alpha, batches, augmentatio
     memory_budget : int or None
         Bytes that the graphs of steps may take; ``None`` is 200 MB, or what ten steps take where
         that is more. The graphs that do not fit are made again on the way back, one at a time.
+    guidance : callable or None, default=None
+        What is added to Eq. 3: ``guidance(theta)`` of the student's last weights, a scalar.
 
     Returns
     -------
@@ -77,7 +83,7 @@ def trajectory_loss(network, segment, clips, labels, alpha, batches, augmentatio
         With the exact gradient of all N steps.
     """
     return _TrajectoryLoss.apply(
-        clips, labels, alpha, network, segment, batches, augmentation, memory_budget
+        clips, labels, alpha, network, segment, batches, augmentation, memory_budget, guidance
     )
 
 
@@ -92,7 +98,18 @@ class _TrajectoryLoss(Function):
     """
 
     @staticmethod
-    def forward(ctx, clips, labels, alpha, network, segment, batches, augmentation, memory_budget):
+    def forward(
+        ctx,
+        clips,
+        labels,
+        alpha,
+        network,
+        segment,
+        batches,
+        augmentation,
+        memory_budget,
+        guidance,
+    ):
         theta, steps, n_kept = segment.start, [], 1
         for n, (indices, draw) in enumerate(batches):
             step = _Step(network, theta, clips, labels, indices, draw, augmentation)
@@ -103,11 +120,10 @@ class _TrajectoryLoss(Function):
             if n >= n_kept:
                 step.forget(weights=n % spacing > 0)
             steps.append(step)
-        went = (segment.target - segment.start).square().sum().clamp_min(_TINY)
-        missing = theta - segment.target
-        ctx.steps, ctx.lam = steps, 2 * missing / went
+        loss, ctx.lam = _loss_at_the_end(theta, segment, guidance)
+        ctx.steps = steps
         ctx.save_for_backward(clips, labels, alpha)
-        return missing.square().sum() / went
+        return loss
 
     @staticmethod
     @once_differentiable
@@ -125,7 +141,20 @@ class _TrajectoryLoss(Function):
             if d_labels is not None:
                 d_labels.index_add_(0, step.indices, by_labels, alpha=-alpha.item())
             lam = lam - alpha * by_theta
-        return d_clips, d_labels, d_alpha, None, None, None, None, None
+        return d_clips, d_labels, d_alpha, None, None, None, None, None, None
+
+
+def _loss_at_the_end(theta, segment, guidance):
+    """Return what the student's last weights cost, and the derivative by them."""
+    went = (segment.target - segment.start).square().sum().clamp_min(_TINY)
+    missing = theta - segment.target
+    loss, lam = missing.square().sum() / went, 2 * missing / went
+    if guidance is not None:
+        with torch.enable_grad():
+            theta = theta.detach().requires_grad_()
+            more = guidance(theta)
+        loss, lam = loss + more.detach(), lam + torch.autograd.grad(more, theta)[0]
+    return loss, lam
 
 
 def _graphs_kept(memory_budget, n_bytes, n_steps):
@@ -214,11 +243,13 @@ class TrajectoryMatching(Matching):
     batch_size: int
     augmentation: Augmentation | NoAugmentation
     memory_budget: int | None
+    guidance: "RealGuidance | None" = None
 
-    largest = 3.0
+    def __post_init__(self):
+        self.largest = 3.0 + (self.guidance.largest if self.guidance else 0.0)
 
     def __call__(self, iterate, generator):
-        """Return Eq. 3 for a student drawn by `generator`."""
+        """Return Eq. 3, and what real clips add, for a student drawn by `generator`."""
         return trajectory_loss(
             self.network,
             self.segment(generator, iterate.clips.device),
@@ -228,6 +259,7 @@ class TrajectoryMatching(Matching):
             self.batches(iterate.clips, generator),
             self.augmentation,
             self.memory_budget,
+            self.guidance and self.guidance.on_a_batch(self.network, generator),
         )
 
     def segment(self, generator, device):
@@ -247,6 +279,25 @@ class TrajectoryMatching(Matching):
         return batches[: self.student_steps]
 
 
+class RealGuidance:
+    """Real clips, which a student should classify: line 15 of Algorithm 1 of the NSD paper."""
+
+    def __init__(self, weight, X, codes, batch_size, augmentation, device):
+        self._weight, self._augmentation = weight, augmentation
+        self._read, self._shape = clip_reader(X, device), X.shape[1:]
+        self._codes = torch.as_tensor(codes).to(device)
+        self._n_drawn = min(batch_size, len(codes))
+        self.largest = 3 * weight * log(codes.max() + 2)  # thrice what a guess would cost
+
+    def on_a_batch(self, network, generator):
+        """Return the weighted cross-entropy on a random batch, a function of the weights."""
+        indices = torch.randperm(len(self._codes), generator=generator)[: self._n_drawn]
+        draw = self._augmentation.draw((len(indices), *self._shape), generator)
+        clips = self._augmentation(self._read(indices), draw)
+        codes = self._codes[indices.to(self._codes.device)]
+        return lambda theta: self._weight * cross_entropy(network(theta, clips), codes)
+
+
 def _integer(generator, low, high):
     """Return a random integer of ``low .. high``, both ends included."""
     return torch.randint(low, high + 1, (), generator=generator).item()
@@ -264,7 +315,7 @@ class TrajectoryDistiller(BaseDistiller):
     Parameters
     ----------
     cpc : int, default=10
-        Distilled clips per class.
+        Distilled clips per class; with a `parameterization`, the storage of so many.
     network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
         Architecture of experts and students: a name, a module class or a callable
         ``(input_shape, n_classes) -> torch.nn.Module``. ``"auto"`` is a ConvNet for feature
@@ -272,6 +323,9 @@ class TrajectoryDistiller(BaseDistiller):
     estimator : classifier or None, default=None
         What is trained on the distilled set and answers ``predict`` and ``score``: any
         scikit-learn or skorch classifier; ``None`` is ``network_classifier(network)``.
+    parameterization : Direct, Static, Spectral or None, default=None
+        What the learned numbers are; ``None`` is ``Direct()``, the features of the clips. There
+        are as many numbers as `cpc` clips a class have features, and maybe more clips.
     n_experts : int, default=12
         Experts trained.
     expert_epochs : int or None, default=None
@@ -281,6 +335,9 @@ class TrajectoryDistiller(BaseDistiller):
         N of Eq. 3.
     expert_epochs_matched : int, default=2
         M of Eq. 3.
+    real_guidance : float, default=0.0
+        γ of the NSD paper [3]_: how much the student's cross-entropy on a batch of real clips, in
+        the end, adds to Eq. 3.
     min_start_epoch, max_start_epoch : int, default=0 and None
         The first and the last epoch at which a student may start. ``None`` is the last that can be
         matched, and 5 for fewer than five clips a class, which can only teach what experts learn
@@ -340,7 +397,7 @@ class TrajectoryDistiller(BaseDistiller):
     soft_labels_ : ndarray of float32, shape (n_distilled, n_classes), or None
         The learned labels, where `soft_labels` asks for them.
     loss_curve_ : list of float
-        Eq. 3 at each iteration, the mean over its students.
+        Eq. 3 at each iteration, the mean over its students, with what `real_guidance` adds.
     n_iter_ : int
         Iterations run.
     estimator_ : classifier
@@ -351,6 +408,7 @@ class TrajectoryDistiller(BaseDistiller):
     .. [1] W. Jiang et al., "DDFAD: Dataset distillation framework for audio data", 2024.
     .. [2] G. Cazenavette et al., "Dataset distillation by matching training trajectories",
        CVPR, 2022.
+    .. [3] S. Yang et al., "Neural spectral decomposition for dataset distillation", ECCV, 2024.
 
     Examples
     --------
@@ -371,6 +429,7 @@ class TrajectoryDistiller(BaseDistiller):
         "expert_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "student_steps": [Interval(Integral, 1, None, closed="left")],
         "expert_epochs_matched": [Interval(Integral, 1, None, closed="left")],
+        "real_guidance": [Interval(Real, 0, None, closed="left")],
         "min_start_epoch": [Interval(Integral, 0, None, closed="left")],
         "max_start_epoch": [Interval(Integral, 0, None, closed="left"), None],
         "memory": [str, HasMethods("cache"), None],
@@ -385,10 +444,12 @@ class TrajectoryDistiller(BaseDistiller):
         *,
         network="auto",
         estimator=None,
+        parameterization=None,
         n_experts=12,
         expert_epochs=None,
         student_steps=20,
         expert_epochs_matched=2,
+        real_guidance=0.0,
         min_start_epoch=0,
         max_start_epoch=None,
         max_iter=None,
@@ -411,10 +472,12 @@ class TrajectoryDistiller(BaseDistiller):
         self.cpc = cpc
         self.network = network
         self.estimator = estimator
+        self.parameterization = parameterization
         self.n_experts = n_experts
         self.expert_epochs = expert_epochs
         self.student_steps = student_steps
         self.expert_epochs_matched = expert_epochs_matched
+        self.real_guidance = real_guidance
         self.min_start_epoch = min_start_epoch
         self.max_start_epoch = max_start_epoch
         self.max_iter = max_iter
@@ -472,6 +535,15 @@ class TrajectoryDistiller(BaseDistiller):
             batch_size=self.batch_size,
             augmentation=self.augmentation_,
             memory_budget=self.memory_budget,
+            guidance=self._guidance(X, codes),
+        )
+
+    def _guidance(self, X, codes):
+        """Return what real clips add to Eq. 3, if anything."""
+        if self.real_guidance == 0:
+            return None
+        return RealGuidance(
+            self.real_guidance, X, codes, self.batch_size, self.augmentation_, self.device_
         )
 
     def _window(self):

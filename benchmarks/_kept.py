@@ -1,0 +1,68 @@
+"""What the numbers of a set are, by name, and random real clips that are kept so.
+
+``direct``, ``static``
+    The features themselves; their cepstra, of which differences follow.
+``lsvd``, ``learned``, ``ldct``, ``dct``, ``svd``, ``dwt``
+    Spectra and kernels of this kind; with ``static-`` before it, those of the cepstra.
+``waveform``, ``waveform-0.2``, ``waveform-whole``
+    Samples: as many a clip as it has features, of so many seconds, of all that is listened to.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sklearn_ddfad import DistilledSet, Spectral, Static, Waveform
+from sklearn_ddfad._validation import Rows
+from sklearn_ddfad.base import pick_per_class
+from sklearn_ddfad.parameterization import Parameterization, decoded
+
+
+def parameterization(name, equal, extractor):
+    """Return the parameterisation of this name, None for the features themselves.
+
+    ``equal="storage"`` is at the storage of ``cpc`` clips a class, ``"clips"`` with so many clips.
+    """
+    kind, _, option = name.partition("-")
+    if name == "direct":
+        return None
+    if kind == "waveform":
+        named = {"": "auto", "whole": extractor.n_samples_ / extractor.sample_rate_}
+        kept = Waveform(extractor, named[option] if option in named else float(option))
+    elif name == "static":
+        kept = Static()
+    else:
+        kept = Spectral(option or kind, of=Static() if option else None)
+    return EqualClips(kept) if equal == "clips" else kept
+
+
+class EqualClips(Parameterization):
+    """As many clips as features would be, in the storage that they then take."""
+
+    def __init__(self, parameterization):
+        self.parameterization = parameterization
+
+    def plan(self, X, codes, cpc):
+        """Return the decoder for ``cpc`` clips a class."""
+        return replace(self.parameterization.plan(X, codes, cpc), clips_per_class=cpc)
+
+
+class RandomlyKept:
+    """Random real clips, encoded and not distilled: the baseline of sets that are kept so."""
+
+    def __init__(self, parameterization, cpc, random_state):
+        self.parameterization = parameterization
+        self.cpc = cpc
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Choose as many clips of each class as the storage holds, and encode them."""
+        _, codes = np.unique(y, return_inverse=True)
+        decoder = self.parameterization.plan(Rows(X), codes, self.cpc)
+        rng = check_random_state(self.random_state)
+        picked = pick_per_class(codes, decoder.clips_per_class, rng)
+        numbers = decoder.encode(X[picked], codes[picked])
+        clips = decoded(decoder, numbers)
+        self.distilled_ = DistilledSet(clips, y[picked], numbers=numbers, decoder=decoder)
+        return self

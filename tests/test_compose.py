@@ -1,0 +1,110 @@
+"""NetworkEmbedding: what a network sees, before any classifier."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
+
+from sklearn_ddfad import NetworkEmbedding, network_classifier
+from sklearn_ddfad._training import draw_seed
+from sklearn_ddfad._validation import Rows
+
+both = pytest.mark.parametrize("trained", [False, True])
+
+
+@pytest.fixture(autouse=True)
+def quick_network(monkeypatch):
+    quick = partial(network_classifier, n_steps=100)
+    monkeypatch.setattr("sklearn_ddfad._training.network_classifier", quick)
+
+
+@pytest.fixture
+def crossed():
+    """Rows of two classes with the same mean: the sign of the product of two numbers."""
+    X = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    return X, np.where(X[:, 0] * X[:, 1] > 0, "same", "other")
+
+
+@pytest.mark.filterwarnings("ignore:self.within_class_std_dev_ has")  # of units that are silent
+def test_a_trained_network_makes_prototypes_of_what_features_cannot_tell(crossed):
+    X, y = crossed
+    train, test = (X[:200], y[:200]), (X[200:], y[200:])
+    assert NearestCentroid().fit(*train).score(*test) < 0.7
+    embedding = NetworkEmbedding(random_state=0)
+    assert make_pipeline(embedding, NearestCentroid()).fit(*train).score(*test) > 0.9
+
+
+def test_it_is_what_the_last_layer_sees_of_a_network_classifier(crossed):
+    X, y = crossed
+    embedding = NetworkEmbedding("mlp", random_state=0).fit(X, y)
+    seed = draw_seed(np.random.RandomState(0))
+    judge = network_classifier("mlp", n_steps=100, random_state=seed).fit(X, y)
+    with torch.no_grad():
+        logits = judge.module_.classifier(torch.from_numpy(embedding.transform(X)))
+    np.testing.assert_allclose(logits.softmax(dim=1), judge.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(embedding.classes_, judge.classes_)
+
+
+def test_a_network_that_is_not_trained_does_not_depend_on_the_clips(crossed):
+    X, y = crossed
+    drawn = NetworkEmbedding(trained=False, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(
+        drawn.transform(X),
+        NetworkEmbedding(trained=False, random_state=0).fit(-X[:9], y[:9]).transform(X),
+    )
+    other = NetworkEmbedding(trained=False, random_state=1).fit(X, y)
+    assert np.abs(other.transform(X) - drawn.transform(X)).max() > 1e-3
+
+
+def test_prototypes_are_told_apart_by_the_cosine(crossed):
+    X, y = crossed
+    few = np.arange(8)
+    embedding = NetworkEmbedding(trained=False, random_state=0)
+    prototypes = make_pipeline(embedding, Normalizer(), KNeighborsClassifier(1)).fit(X[few], y[few])
+    points = embedding.fit(X[few], y[few]).transform(X).astype(np.float64)
+    directions = points / np.linalg.norm(points, axis=1, keepdims=True)
+    nearest = y[few][(directions @ directions[few].T).argmax(axis=1)]
+    assert set(nearest) == {"same", "other"}
+    np.testing.assert_array_equal(prototypes.predict(X), nearest)
+
+
+@both
+def test_same_seed_same_embedding_and_global_state_untouched(crossed, trained):
+    X, y = crossed
+    before = torch.get_rng_state()
+    first, second = (
+        NetworkEmbedding(trained=trained, random_state=3).fit(X, y).transform(X) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert first.dtype == np.float32
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_clips_are_embedded_a_few_at_a_time_and_alike(crossed, tmp_path, monkeypatch):
+    X, y = crossed
+    np.save(tmp_path / "numbers.npy", X)
+    held = np.load(tmp_path / "numbers.npy", mmap_mode="r")
+    embedding = NetworkEmbedding(trained=False, random_state=0).fit(held, y)
+    expected, sizes = embedding.transform(X), []
+    monkeypatch.setattr(Rows, "BATCH_BYTES", 7 * 2 * 4)
+    embed = embedding.module_.embed
+    monkeypatch.setattr(embedding.module_, "embed", lambda X: sizes.append(len(X)) or embed(X))
+    np.testing.assert_allclose(embedding.transform(held), expected, rtol=1e-5, atol=1e-6)
+    assert max(sizes) == 7
+    assert sum(sizes) == len(X)
+
+
+def test_what_cannot_be_embedded_is_refused_before_any_training(crossed, monkeypatch):
+    X, y = crossed
+    fitted = NetworkEmbedding(trained=False, random_state=0).fit(X[:, :, None], y)
+    monkeypatch.setattr("sklearn_ddfad._training.network_classifier", None)
+    with pytest.raises(ValueError, match="Linear has no method embed"):
+        NetworkEmbedding(lambda shape, n_classes: torch.nn.Linear(*shape, n_classes)).fit(X, y)
+    with pytest.raises(ValueError, match="the target y is None: give the labels"):
+        NetworkEmbedding().fit(X, None)
+    with pytest.raises(ValueError, match=r"was fitted on features of shape \(2, 1\) for each clip"):
+        fitted.transform(X[:, :, None].repeat(3, axis=2))
