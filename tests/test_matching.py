@@ -65,7 +65,7 @@ def matchings(X, codes, augmentation=None):
 
 def value(matching, set_now, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    matching.begin_iteration(set_now, generator)
+    matching.begin_iteration(lambda: set_now, generator)
     return matching(set_now, generator)
 
 
@@ -166,7 +166,7 @@ def test_a_network_is_trained_between_moments_and_drawn_anew_after_the_last():
     matching, few = gradient_matching(X, codes, outer_loop=3), iterate(X[:6], codes[:6])
     generator, seen = torch.Generator().manual_seed(0), []
     for _ in range(6):
-        matching.begin_iteration(few, generator)
+        matching.begin_iteration(lambda: few, generator)
         theta = matching._theta.clone()
         X_few, targets = few.clips.detach(), few.targets
         seen.append(F.cross_entropy(matching._network(theta, X_few), targets).item())

@@ -55,8 +55,11 @@ class Matching(ABC):
 
     largest = inf  # a loss beyond it says that the step before led astray
 
-    def begin_iteration(self, iterate, generator):  # noqa: B027
-        """Make ready for the next iteration: once, and alike on all ranks."""
+    def begin_iteration(self, get_iterate, generator):  # noqa: B027
+        """Make ready for the next iteration: once, and alike on all ranks.
+
+        ``get_iterate()`` decodes the set as it is now, for those who need it.
+        """
 
     @abstractmethod
     def __call__(self, iterate, generator):
@@ -188,7 +191,7 @@ class BaseDistiller(BaseReducer):
             disable=not (self.verbose and ranks.is_first),
         ) as bar:
             while self.n_iter_ < max_iter and not stop:
-                matching.begin_iteration(descent.iterate(), descent.generator)
+                matching.begin_iteration(descent.iterate, descent.generator)
                 descent.step(
                     matching(descent.iterate(), generator) for generator in descent.generators()
                 )

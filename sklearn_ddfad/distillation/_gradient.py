@@ -81,12 +81,12 @@ class GradientMatching(Matching):
         self._network, self._moment = self.new_network(seed=0), 0
         self._theta = self._network.initial_parameters()
 
-    def begin_iteration(self, iterate, generator):
+    def begin_iteration(self, get_iterate, generator):
         """Draw a new network, or train the one there is on the set as it is now."""
         if self._moment == 0:
             self._draw(generator)
         else:
-            self._train(iterate, generator)
+            self._train(get_iterate(), generator)
         self._moment = (self._moment + 1) % self.outer_loop
 
     def __call__(self, iterate, generator):
