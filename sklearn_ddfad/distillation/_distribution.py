@@ -86,7 +86,7 @@ class DistributionDistiller(BaseDistiller):
     estimator : classifier or None, default=None
         What is trained on the distilled set and answers ``predict`` and ``score``: any
         scikit-learn or skorch classifier; ``None`` is ``network_classifier(network)``.
-    parameterization : Direct, Static or None, default=None
+    parameterization : Direct, Static, Spectral, Waveform or None, default=None
         What the learned numbers are; ``None`` is ``Direct()``, the features of the clips. There
         are as many numbers as `cpc` clips a class have features, and maybe more clips.
     max_iter : int or None, default=None

@@ -146,7 +146,7 @@ class GradientDistiller(BaseDistiller):
     estimator : classifier or None, default=None
         What is trained on the distilled set and answers ``predict`` and ``score``: any
         scikit-learn or skorch classifier; ``None`` is ``network_classifier(network)``.
-    parameterization : Direct, Static or None, default=None
+    parameterization : Direct, Static, Spectral, Waveform or None, default=None
         What the learned numbers are; ``None`` is ``Direct()``, the features of the clips. There
         are as many numbers as `cpc` clips a class have features, and maybe more clips.
     outer_loop : int or None, default=None
