@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from copy import deepcopy
 from math import ceil, cos, pi, prod
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from sklearn_ddfad.networks import make_network
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
 
 _BROUGHT_TO_A_GPU = 2**30  # bytes of clips
+_GENERATORS = RLock()  # torch's global ones
 
 
 def draw_seed(rng):
@@ -34,9 +36,13 @@ def draw_seed(rng):
 
 @contextmanager
 def isolated_rng(seed, device="cpu"):
-    """Seed torch within the block and leave its global generators as they were found (law 2)."""
+    """Seed torch within the block and leave its global generators as they were found (law 2).
+
+    Threads share these generators, so they take turns.
+    """
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    devices = [device] if device.type == "cuda" else []
+    with _GENERATORS, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 

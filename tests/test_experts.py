@@ -1,5 +1,7 @@
 """Experts: what is recorded of them, where they are kept, and in how many ways they are trained."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -160,6 +162,27 @@ def test_clips_are_read_a_batch_at_a_time(tmp_path):
 def test_experts_are_the_same_in_parallel(backend):
     with parallel_config(backend, n_jobs=2):
         assert_same(experts(), experts(n_jobs=1), atol=1e-6)
+
+
+def test_networks_built_in_threads_are_those_of_their_seeds():
+    def first_weights(seed):
+        network = functional_network(Slow, (1, 2, 2), 2, seed=seed, device="cpu")
+        return network.initial_parameters()
+
+    alone = [first_weights(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        for ours, theirs in zip(threads.map(first_weights, range(4)), alone, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+class Slow(nn.Module):
+    """A network that leaves other threads time to draw between its layers."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        time.sleep(0.01)
+        self.classifier = nn.Linear(4, n_classes)
 
 
 def test_experts_are_the_same_on_a_dask_cluster():
