@@ -223,11 +223,6 @@ def kept_in(few):
     return {ours: found[theirs] for ours, theirs in names.items()}
 
 
-def labels(few):
-    """Return what is to be learned from a set: soft labels, where it has any."""
-    return few.y if few.soft_labels is None else few.soft_labels
-
-
 def judged(X, y, test, network_name, seed, *, quick):
     """Train networks on a set and test them on real clips."""
     from sklearn_ddfad import evaluate

@@ -28,7 +28,6 @@ from _sets import (
     find,
     grouped,
     judged,
-    labels,
     one_after_another,
     recordings_of,
     subset_arguments,
@@ -62,7 +61,7 @@ def measure(quick, keep, equal, budget, **cell):
         cpc = max(min(as_many, int(counts.min()) // 2), budget)
     few = find(cell | {"cpc": cpc}, quick=quick, keep=keep)
     test, network = recordings.test, cell["network"]
-    return {"cpc": cpc} | judged(few.X, labels(few), test, network, cell["seed"], quick=quick)
+    return {"cpc": cpc} | judged(few.X, few.targets, test, network, cell["seed"], quick=quick)
 
 
 def rows_of(preset):

@@ -28,7 +28,6 @@ from _sets import (
     judged,
     judgement,
     judges,
-    labels,
     one_after_another,
     recordings_of,
     subset_arguments,
@@ -55,14 +54,14 @@ def measure(quick, keep, **cell):
     name, seed, test = cell["network"], cell["seed"], recordings.test
     noisy = noise_robustness(
         few.to_audio(),
-        labels(few),
+        few.targets,
         *test,
         extractor=recordings.extractor,
         snr_db=LEVELS,
         random_state=seed,
         **judges(name, quick=quick),
     )
-    points = [{"noise": "features"} | judged(few.X, labels(few), test, name, seed, quick=quick)]
+    points = [{"noise": "features"} | judged(few.X, few.targets, test, name, seed, quick=quick)]
     points += [
         {"noise": noise} | judgement(result)
         for noise, result in zip(("none", *LEVELS), noisy.values(), strict=True)

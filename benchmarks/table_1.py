@@ -32,7 +32,6 @@ from _sets import (
     family,
     grouped,
     judged,
-    labels,
     make,
     one_after_another,
     recordings_of,
@@ -160,7 +159,7 @@ def measure(quick, keep, **cell):
             *recordings.train, recordings.test, cell["network"], cell["seed"], quick=quick
         )
     few = make(cell, quick=quick, keep=keep)
-    row = judged(few.X, labels(few), recordings.test, cell["network"], cell["seed"], quick=quick)
+    row = judged(few.X, few.targets, recordings.test, cell["network"], cell["seed"], quick=quick)
     settle(cell, quick=quick, keep=keep)
     return row | {"took": few.provenance["took"]}
 

@@ -26,7 +26,6 @@ from _sets import (
     find,
     grouped,
     judged,
-    labels,
     one_after_another,
     recordings_of,
     subset_arguments,
@@ -80,7 +79,7 @@ def measure(quick, keep, judge, **cell):
     """Let five networks learn from a set."""
     few = find(cell, quick=quick, keep=keep)
     test = recordings_of(cell, quick).test
-    return judged(few.X, labels(few), test, judge, cell["seed"], quick=quick)
+    return judged(few.X, few.targets, test, judge, cell["seed"], quick=quick)
 
 
 def rows_of(preset):

@@ -399,7 +399,15 @@ def _judged(name, sets, test, options, seconds_to_make):
 
     judge = network_classifier(device=options.device, **_given(options, "n_steps"))
     results = [
-        evaluate(judged.X, judged.y, *test, estimator=judge, n_repeats=1, random_state=seed)
+        evaluate(
+            judged.X,
+            judged.targets,
+            *test,
+            estimator=judge,
+            classes=judged.classes,
+            n_repeats=1,
+            random_state=seed,
+        )
         for judged, seed in zip(
             tqdm(sets, f"judges: {name}", disable=options.quiet), _seeds(options), strict=True
         )

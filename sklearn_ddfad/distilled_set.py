@@ -82,6 +82,11 @@ class DistilledSet:
         )
 
     @property
+    def targets(self):
+        """What is to be learned: the soft labels where there are any, else the labels."""
+        return self.y if self.soft_labels is None else self.soft_labels
+
+    @property
     def classes(self):
         """The labels there are, sorted."""
         return np.unique(self.y)

@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -74,8 +75,12 @@ def test_what_a_set_tells():
     distilled = small_set()
     assert (distilled.n_clips, distilled.n_stored) == (4, 4 * 1 * 2 * 3)
     assert distilled.classes.tolist() == ["no", "yes", "émile 𝄞"]
+    assert distilled.targets is distilled.y
     assert repr(distilled) == "DistilledSet(4 clips, 3 classes, by ByHand)"
     assert repr(DistilledSet(clips(), LABELS["int"])).endswith("by unknown)")
+    soft = replace(distilled, soft_labels=np.full((4, 3), 1 / 3, dtype=np.float32))
+    assert soft.targets is soft.soft_labels
+    assert soft.n_stored == distilled.n_stored + 4 * 3
 
 
 def test_an_extractor_joins_a_new_set(heard):

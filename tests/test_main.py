@@ -521,3 +521,13 @@ def test_a_picture_of_awkward_classes(tmp_path):
 def test_peak_memory_is_counted_in_gigabytes():
     block = np.ones(25_000_000)
     assert block.nbytes / 1e9 < peak_memory() < 100
+
+
+def test_soft_labels_are_what_judges_learn():
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    right = (X[:, 0] > 0).astype(int)
+    wrongly_named = np.array(["no", "yes"])[1 - right]
+    distilled = DistilledSet(X, wrongly_named, soft_labels=np.eye(2, dtype=np.float32)[right])
+    options = Bunch(device="cpu", quiet=True, seed=0, repeats=1, n_steps=100)
+    test = X, np.array(["no", "yes"])[right]
+    assert __main__._judged("soft", [distilled], test, options, None)["mean"] > 0.9
