@@ -41,7 +41,7 @@ KEY = ("data", "split", "network", "what", "cpc")
 # Each part: data set, split, network, methods, clips per class, seeds.
 PRESETS: dict = {
     "smoke": [("fsdd", "official", "convnet-8", ("random", "mtt"), (1,), 1)],
-    "cpu": [("fsdd", "official", "convnet-32", ("random", "mtt"), (1, 10), 3)],
+    "cpu": [("fsdd", "official", "convnet-32", ("random", "mtt"), (10,), 2)],
     "gpu": [("fsdd", "official", "convnet-128", ("random", "mtt"), (1, 10, 50), 3)],
 }
 

@@ -46,7 +46,7 @@ KEY = ("data", "split", "network", "what", "cpc")
 CHOSEN, GRADIENTS = ("random", "herding", "kcenter"), ("dc", "dsa")
 ALL = (*CHOSEN, "dm", *GRADIENTS, "mtt")
 FEW, FEWER = ("random", "herding", "dm", "mtt"), ("random", "dm", "mtt")
-WHOLE = ("whole",), (None,), 3
+WHOLE = ("whole",), (None,)
 OTHERS = ("ravdess", "urbansound8k", "esc10")  # than digits
 PAPER_NETWORKS = ("convnet-128", "resnet18", "vgg11")
 
@@ -59,27 +59,26 @@ def digits(network, seeds_of_many_gradients):
         (*cell, (*CHOSEN, "dm", "mtt"), (50,), 3),
         (*cell, GRADIENTS, (50,), seeds_of_many_gradients),
         (*cell, ("mtt-soft",), (1, 10), 3),
-        (*cell, *WHOLE),
+        (*cell, *WHOLE, 3),
     ]
 
 
-def others(network, splits, methods, cpc):
+def others(network, splits, methods, cpc, seeds):
     """Return the parts on the other data sets; a fold of ESC-10 leaves 32 clips a class."""
     return [
         part
         for data in OTHERS
         for split in splits
-        for part in (
-            (data, split, network, methods, tuple(n for n in cpc if data != "esc10" or n <= 32), 3),
-            (data, split, network, *WHOLE),
-        )
+        for cell in [(data, split, network)]
+        for sizes in [tuple(n for n in cpc if data != "esc10" or n <= 32)]
+        for part in ((*cell, methods, sizes, seeds), (*cell, *WHOLE, seeds))
     ]
 
 
-def unknown_speakers(network):
+def unknown_speakers(network, seeds):
     """Return the parts on digits of speakers that are not in the training part."""
     cell = "fsdd", "group", network
-    return [(*cell, FEWER, (10,), 3), (*cell, *WHOLE)]
+    return [(*cell, FEWER, (10,), seeds), (*cell, *WHOLE, seeds)]
 
 
 # Each part: data set, split, network, methods, clips per class, seeds.
@@ -90,19 +89,19 @@ PRESETS: dict = {
     ],
     "cpu": [
         *digits("convnet-32", 1),
-        *others("convnet-32", ("random",), FEW, (1, 10)),
-        *unknown_speakers("convnet-32"),
-        *others("convnet-32", ("group",), FEWER, (10,)),
-        ("fsdd", "official", "vgg11-16", FEWER, (1,), 3),
-        ("fsdd", "official", "resnet18-16", FEWER, (1,), 3),
+        *others("convnet-32", ("random",), FEW, (1, 10), 2),
+        *unknown_speakers("convnet-32", 2),
+        *others("convnet-32", ("group",), FEWER, (10,), 1),
+        ("fsdd", "official", "vgg11-16", FEWER, (1,), 1),
+        ("fsdd", "official", "resnet18-16", FEWER, (1,), 1),
     ],
     "gpu": [
         part
         for network in PAPER_NETWORKS
         for part in (
             *digits(network, 3),
-            *others(network, ("random", "group"), ALL, (1, 10, 50)),
-            *unknown_speakers(network),
+            *others(network, ("random", "group"), ALL, (1, 10, 50), 3),
+            *unknown_speakers(network, 3),
         )
     ],
 }
