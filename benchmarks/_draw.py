@@ -1,4 +1,4 @@
-"""Pictures of measured rows: curves and bars in one plain style, readable without colours."""
+"""Pictures of measured rows: curves, points and bars in one style, readable without colours."""
 
 from itertools import cycle
 
@@ -61,6 +61,18 @@ def curves(rows, x, y, path, *, by=None, panels=None, labels=None, scale=("log",
             _plain_ticks(axes.yaxis)
 
     _draw(rows, y, path, panels, labels, draw, legend=by)
+
+
+def points(rows, x, y, path, *, panels=None, labels=None):
+    """Draw a point at `x` and `y` of each row; the rest is as for :func:`curves`."""
+    rows = [row for row in rows if _is_number(row.get(x)) and _is_number(row.get(y))]
+    labels = labels or {}
+
+    def draw(axes, rows):
+        axes.plot([row[x] for row in rows], [row[y] for row in rows], "o", alpha=0.6)
+        axes.set_xlabel(labels.get(x, x))
+
+    _draw(rows, y, path, panels, labels, draw, legend=None)
 
 
 def bars(

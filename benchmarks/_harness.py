@@ -145,12 +145,22 @@ def digits():
 
 
 def network(name):
-    """Return what an estimator takes as network: ``"convnet-128"`` is a ConvNet of that width."""
-    from sklearn_ddfad import VGG11, ConvNet, ResNet18
+    """Return what an estimator takes as network.
 
-    kind, _, width = name.partition("-")
-    kinds = {"convnet": ConvNet, "resnet18": ResNet18, "vgg11": VGG11}
-    return partial(kinds[kind], width=int(width)) if width else kind
+    ``"convnet-128"`` is a ConvNet of that width, ``"efficientnetv2-b2"`` one of that size.
+    """
+    from sklearn_ddfad import VGG11, ConvNet, EfficientNetV2, ResNet18
+
+    kind, _, size = name.partition("-")
+    kinds = {
+        "convnet": ConvNet,
+        "efficientnetv2": EfficientNetV2,
+        "resnet18": ResNet18,
+        "vgg11": VGG11,
+    }
+    if not size:
+        return kind
+    return partial(kinds[kind], **{"width": int(size)} if size.isdigit() else {"size": size})
 
 
 def print_table(title, table):

@@ -4,7 +4,7 @@
 temporary folder, where it is not set): features here, and whatever else a benchmark keeps.
 
 ``official``
-    Spoken digits: the data set's own test part, 300 clips of all six speakers.
+    The data set's own parts; of spoken digits, 300 clips of all six speakers are for testing.
 ``random``
     A fifth of each class, drawn by the seed. Takes of the same actor (RAVDESS) and slices of the
     same recording (UrbanSound8K) then lie on both sides, as in the paper.
@@ -38,8 +38,9 @@ GEOMETRY: dict[str, dict[str, Any]] = {
     "urbansound8k": LONG,
     "esc10": LONG | {"duration": 5.0, "frame_length": 0.08, "hop_length": 0.04},
 }
+GEOMETRY["esc50"] = GEOMETRY["esc10"]
 FOR_ALL_SEEDS = ("official", "last")  # splits that are the same
-N_PARTS = {"fsdd": 6, "ravdess": 5, "urbansound8k": 3, "esc10": 5}  # of the groups; one is held out
+N_PARTS = {"fsdd": 6, "urbansound8k": 3}  # of the groups, else 5; one is held out
 
 
 class Heard(NamedTuple):
@@ -56,13 +57,13 @@ def cache_folder():
     return Path(os.environ.get("DDFAD_CACHE", Path(tempfile.gettempdir(), "ddfad-benchmarks")))
 
 
-def heard(data, split, seed=0, features="FDMFCC", thin=1):
+def heard(data, split, seed=0, features="FDMFCC", thin=1, **geometry):
     """Return a data set as features, found in the cache or heard now.
 
     Parameters
     ----------
-    data : {"fsdd", "ravdess", "urbansound8k", "esc10"}
-        A folder in ``DDFAD_DATA``.
+    data : str
+        A folder in ``DDFAD_DATA``, or a path.
     split : {"official", "random", "group", "last"}
         See the module.
     seed : int
@@ -71,6 +72,8 @@ def heard(data, split, seed=0, features="FDMFCC", thin=1):
         The class of the extractor.
     thin : int
         Of each part, every so many clips are taken.
+    **geometry : dict
+        Of the extractor, where it is to be another than the module says.
     """
     import sklearn_ddfad
 
@@ -78,7 +81,8 @@ def heard(data, split, seed=0, features="FDMFCC", thin=1):
     kind = getattr(sklearn_ddfad, features)
     seed = 0 if split in FOR_ALL_SEEDS else seed
     memory = joblib.Memory(cache_folder() / "features", verbose=0)
-    return memory.cache(_hear)(place, data, split, seed, kind, thin, _source(kind))
+    geometry = GEOMETRY.get(data, {}) | geometry
+    return memory.cache(_hear)(place, data, split, seed, kind, thin, geometry, _source(kind))
 
 
 def _source(kind):
@@ -87,10 +91,9 @@ def _source(kind):
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _hear(place, data, split, seed, kind, thin, source):
+def _hear(place, data, split, seed, kind, thin, geometry, source):
     from sklearn_ddfad import load_audio_folder
 
-    geometry = GEOMETRY[data]
     recordings = load_audio_folder(place, sample_rate=geometry.get("sample_rate"))
     extractor = kind(**{"sample_rate": recordings.sample_rate} | geometry)
     parts = [part[::thin] for part in _split(recordings, data, split, seed)]
@@ -105,9 +108,9 @@ def _split(recordings, data, split, seed):
     """Return the indices of the training part and of the test part, sorted."""
     everything = np.arange(len(recordings.target))
     if split == "official":
-        is_test = recordings.splits == "test"
-    elif split in ("group", "last"):
-        parts = np.array_split(np.unique(recordings.groups), N_PARTS[data])
+        return tuple(np.flatnonzero(recordings.splits == part) for part in ("train", "test"))
+    if split in ("group", "last"):
+        parts = np.array_split(np.unique(recordings.groups), N_PARTS.get(data, 5))
         which = -1 if split == "last" else seed % len(parts)
         is_test = np.isin(recordings.groups, parts[which])
     else:

@@ -1,7 +1,8 @@
 """Small sets of real recordings: made once, kept in a folder, judged, and what that tells.
 
-A set is named by a cell: data set, split, network, what made it, clips per class, seed, features,
-and what its numbers are (``_kept.py``), at equal storage or with equally many clips.
+A set is named by a cell: data set, split, network, what made it, clips per class, seed, of which
+classes (``"0+7"``, where not of all), features, and what its numbers are (``_kept.py``), at equal
+storage or with equally many clips.
 """
 
 import re
@@ -44,7 +45,7 @@ QUICK["mtt-soft"] = QUICK["mtt"]
 FEATURES = "FDMFCC"
 USUAL = {"features": FEATURES, "parameterization": "direct", "equal": "storage"}  # not mentioned
 THIN = 10  # quick runs take every tenth clip
-CELL = ("data", "split", "network", "what", "cpc", "seed", *USUAL)
+CELL = ("data", "split", "network", "what", "cpc", "seed", "classes", *USUAL)
 OF_A_SET = ("what", "cpc", "parameterization", "equal")  # not of the experts that made it
 KEEP = {"help": "folder of the sets made; without it, one in DDFAD_CACHE"}
 
@@ -56,7 +57,7 @@ KEEP = {"help": "folder of the sets made; without it, one in DDFAD_CACHE"}
 
 def subset_arguments(*names):
     """Return command-line arguments that choose some rows of a preset, by name."""
-    kinds = {"cpc": int, "seed": int}
+    kinds = {"cpc": int, "fold": int, "seed": int}
     return {
         f"--{name}": {
             "action": "append",
@@ -82,13 +83,18 @@ def chosen(rows, options):
 
 def recordings_of(cell, quick):
     """Return the features that a cell is about; call it first where memory is to be measured."""
-    return heard(
+    recordings = heard(
         cell["data"],
         cell["split"],
         cell["seed"],
         cell.get("features", FEATURES),
         THIN if quick else 1,
     )
+    if "classes" not in cell:
+        return recordings
+    X, y = recordings.train
+    wanted = np.isin(y.astype(str), cell["classes"].split("+"))
+    return recordings._replace(train=(X[wanted], y[wanted]))
 
 
 def find(cell, *, quick, keep):

@@ -97,7 +97,7 @@ def single_convolutions(planes, height, breadth, width, device):
     x = torch.randn(BATCH, planes, height, breadth, device=device).contiguous(**last)
     dy = torch.randn(BATCH, width, height, breadth, device=device).contiguous(**last)
     weight = torch.randn(width, planes, 3, 3, device=device)
-    backward = partial(_convolution_backward, dy, x, weight, ((1, 1), (1, 1)))
+    backward = partial(_convolution_backward, dy, x, weight, ((1, 1), (1, 1), (1, 1), 1))
     return (
         partial(torch.conv2d, x, weight, None, 1, 1),
         partial(backward, needs_dw=False),

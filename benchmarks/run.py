@@ -29,15 +29,25 @@ SCRIPTS = (
     "table_1.py",
     "table_2.py",
     "table_3.py",
+    "table_4.py",
     "figure_5.py",
     "figure_6.py",
     "figure_7.py",
+    "figure_8.py",
     "parameterizations.py",
     "round_trip.py",
     "duration.py",
+    "enhancer.py",
+    "esc.py",
 )
 PAPER_NETWORKS = ("convnet-128", "resnet18", "vgg11")
-A_PART_EACH = ("main_job.py", "table_1.py", "table_2.py", "table_3.py")  # of these networks
+A_PART_EACH = (
+    "main_job.py",
+    "table_1.py",
+    "table_2.py",
+    "table_3.py",
+    "table_4.py",
+)  # of these networks
 LIMITS = {"smoke": 5, "cpu": 12 * 60, "gpu": 8.5}  # minutes a part
 
 

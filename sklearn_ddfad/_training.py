@@ -3,15 +3,18 @@
 from contextlib import contextmanager
 from copy import deepcopy
 from math import ceil, cos, pi, prod
+from numbers import Real
 from threading import RLock
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNetClassifier
 from skorch.dataset import unpack_data
@@ -21,8 +24,8 @@ from torch.overrides import TorchFunctionMode
 
 from sklearn_ddfad._memory import freed_memory_kept
 from sklearn_ddfad._validation import Rows, resolve_device
-from sklearn_ddfad.augmentation import resolve_augmentation
-from sklearn_ddfad.networks import make_network
+from sklearn_ddfad.augmentation import draw_mixture, mix, resolve_augmentation
+from sklearn_ddfad.networks import embed, make_network
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
 
 _BROUGHT_TO_A_GPU = 2**30  # bytes of clips
@@ -45,6 +48,35 @@ def isolated_rng(seed, device="cpu"):
     with _GENERATORS, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def threads(n):
+    """Let torch use `n` threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_workers(function, tasks, n_jobs, return_as="generator"):
+    """Yield ``function(*task)`` for each task, computed by whatever joblib backend is active.
+
+    Each worker has its share of the cores: more threads than cores stall each other.
+    """
+    n_threads = torch.get_num_threads()
+    share = max(n_threads // min(effective_n_jobs(n_jobs), len(tasks) or 1), 1)
+    with threads(n_threads):  # workers that are threads of this process may change it
+        yield from Parallel(n_jobs=n_jobs, return_as=return_as)(
+            delayed(_in_worker)(share, function, *task) for task in tasks
+        )
+
+
+def _in_worker(n_threads, function, *task):  # whose parts a cluster sends once, if they are large
+    with threads(min(n_threads, torch.get_num_threads())):
+        return function(*task)
 
 
 class FunctionalNetwork:
@@ -88,17 +120,6 @@ class FunctionalNetwork:
         """Return the gradient of the cross-entropy of ``(X, y)`` by `theta`, a flat vector."""
         loss = F.cross_entropy(self(theta, X), y)
         return torch.autograd.grad(loss, theta, create_graph=create_graph)[0]
-
-
-def embed(module, X):
-    """Return what the last layer of a network sees of a batch, shape ``(n_clips, n_features)``."""
-    if not hasattr(module, "embed"):
-        msg = (
-            f"{type(module).__name__} has no method embed(X); give it one that returns what its "
-            "last layer sees, shape (n_clips, n_features)."
-        )
-        raise ValueError(msg)
-    return module.embed(X)
 
 
 def embedding_network(network, X, y, *, trained=True, device="auto", seed):
@@ -169,7 +190,7 @@ def _with_layers_of_torch(module):
 def _layer_of_torch(layer):
     """Return a layer with the same parameters, in the same order; their values do not count."""
     if type(layer) is Conv2d:
-        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups")
         geometry: dict[str, Any] = {name: getattr(layer, name) for name in names}
         return nn.Conv2d(**geometry, bias=layer.bias is not None, device="meta")
     if type(layer) is InstanceNorm:
@@ -200,6 +221,8 @@ def network_classifier(
     lr=0.1,
     batch_size=50,
     augmentation="auto",
+    mixup=0.0,
+    schedule="cosine",
     device="auto",
     random_state=None,
     **kwargs,
@@ -213,23 +236,30 @@ def network_classifier(
 
     Parameters
     ----------
-    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+    network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         A name, a module class or a callable ``(input_shape, n_classes) -> torch.nn.Module``.
-    n_steps : int, default=400
+    n_steps : int or None, default=400
         Training takes this many steps, and at least 20 epochs: small and large sets are then
-        both trained to the end.
+        both trained to the end. ``None`` takes ``max_epochs``.
     lr : float, default=0.1
         First step size.
     batch_size : int, default=50
         Clips in a step.
     augmentation : "auto", None or callable, default="auto"
         Applied to each training batch; ``"auto"`` is ``Augmentation()`` for feature images.
+    mixup : float in [0, 1], default=0.0
+        Share of the clips of a training batch that are mixed with others of it, weighted by
+        Beta(10, 10), and their labels likewise.
+    schedule : {"cosine", None}, default="cosine"
+        Whether the step size falls to zero along half a cosine, or is left to the callbacks, a
+        ``skorch.callbacks.LRScheduler`` for instance.
     device : str, default="auto"
         ``"auto"`` is CUDA where there is one.
     random_state : int, RandomState or None, default=None
         Seeds initialisation, order of clips and augmentation.
     **kwargs : dict
-        Anything else that ``skorch.NeuralNetClassifier`` takes.
+        Anything else that ``skorch.NeuralNetClassifier`` takes: ``optimizer=torch.optim.Adam``,
+        ``criterion__label_smoothing=0.1``, ``max_epochs``, ``callbacks``.
 
     Returns
     -------
@@ -246,15 +276,6 @@ def network_classifier(
     >>> network_classifier("convnet", n_steps=20, random_state=0).fit(X, y).predict(X[:2])
     array(['yes', 'yes'], dtype='<U3')
     """
-    settings = {
-        "criterion": torch.nn.CrossEntropyLoss,
-        "optimizer": torch.optim.SGD,
-        "optimizer__weight_decay": 5e-4,
-        "iterator_train__shuffle": True,
-        "iterator_train__collate_fn": _stack,
-        "train_split": None,
-        "verbose": 0,
-    }
     return NetworkClassifier(
         make_network,
         module__network=network,
@@ -262,9 +283,11 @@ def network_classifier(
         lr=lr,
         batch_size=batch_size,
         augmentation=augmentation,
+        mixup=mixup,
+        schedule=schedule,
         device=str(resolve_device(device)),
         random_state=random_state,
-        **{**settings, **kwargs},
+        **kwargs,
     )
 
 
@@ -275,18 +298,39 @@ def _stack(pairs):
 
 
 _MIN_EPOCHS = 20
+_SETTINGS: dict[str, Any] = {  # of skorch, where it is not told otherwise
+    "lr": 0.1,
+    "batch_size": 50,
+    "criterion": torch.nn.CrossEntropyLoss,
+    "optimizer": torch.optim.SGD,
+    "optimizer__weight_decay": 5e-4,
+    "iterator_train__shuffle": True,
+    "iterator_train__collate_fn": _stack,
+    "train_split": None,
+    "verbose": 0,
+}
 
 
 class NetworkClassifier(NeuralNetClassifier):
     """What :func:`network_classifier` returns: skorch, with shape, device and seed settled."""
 
     def __init__(
-        self, module, *args, n_steps=400, augmentation="auto", random_state=None, **kwargs
+        self,
+        module,
+        *,
+        n_steps=400,
+        augmentation="auto",
+        mixup=0.0,
+        schedule="cosine",
+        random_state=None,
+        **kwargs,
     ):
         self.n_steps = n_steps
         self.augmentation = augmentation
+        self.mixup = mixup
+        self.schedule = schedule
         self.random_state = random_state
-        super().__init__(module, *args, **kwargs)
+        super().__init__(module, **{**_SETTINGS, **kwargs})
 
     def fit(self, X, y, **fit_params):
         """Build the network for clips like `X` and train it on them.
@@ -294,6 +338,10 @@ class NetworkClassifier(NeuralNetClassifier):
         Labels `y` are of shape ``(n_clips,)``, or soft, the probabilities of the classes
         ``0 .. n_classes - 1``, of shape ``(n_clips, n_classes)``.
         """
+        check_scalar(self.mixup, "mixup", Real, min_val=0, max_val=1)
+        if self.schedule not in ("cosine", None):
+            msg = f"schedule={self.schedule!r} must be 'cosine', or None for that of a callback."
+            raise ValueError(msg)
         X = X if isinstance(X, Rows) else np.asarray(X, dtype=np.float32)
         is_soft = np.ndim(y) == 2
         self.encoder_ = LabelEncoder().fit(np.arange(np.shape(y)[1]) if is_soft else y)
@@ -307,20 +355,35 @@ class NetworkClassifier(NeuralNetClassifier):
 
     @freed_memory_kept()
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train for ``n_steps`` steps, but no less than 20 epochs."""
-        steps_an_epoch = ceil(len(X) / self.batch_size)
-        epochs = epochs or max(ceil(self.n_steps / steps_an_epoch), _MIN_EPOCHS)
-        self.n_steps_, self.step_ = epochs * steps_an_epoch, 0
+        """Train for ``n_steps`` steps, but no less than 20 epochs; or for ``max_epochs``."""
+        epochs = epochs or self.n_epochs(len(X))
+        self.n_steps_, self.step_ = epochs * ceil(len(X) / self.batch_size), 0
         return super().fit_loop(X, y, epochs, **fit_params)
 
+    def n_epochs(self, n_clips):
+        """Return how many epochs training on `n_clips` takes."""
+        if self.n_steps is None:
+            return self.max_epochs
+        return max(ceil(self.n_steps / ceil(n_clips / self.batch_size)), _MIN_EPOCHS)
+
     def train_step_single(self, batch, **fit_params):
-        """Take a step on augmented clips, its size falling along half a cosine."""
-        X, y = unpack_data(batch)
-        X = self.augmentation_(X, self.augmentation_.draw(X.shape, self.generator_))
+        """Take a step on mixed and augmented clips, of the size that the schedule has for it."""
         self.step_ += 1
-        for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr * (1 + cos(pi * self.step_ / self.n_steps_)) / 2
-        return super().train_step_single((X, y), **fit_params)
+        if self.schedule == "cosine":
+            for group in self.optimizer_.param_groups:
+                group["lr"] = self.lr * (1 + cos(pi * self.step_ / self.n_steps_)) / 2
+        return super().train_step_single(self._as_learned(*unpack_data(batch)), **fit_params)
+
+    def _as_learned(self, X, y):
+        """Return clips of a batch and their labels as the network is to learn from them."""
+        if self.mixup:
+            drawn = draw_mixture(len(X), self.mixup, self.generator_)
+            X, y = mix(X, drawn), mix(self._probabilities(y), drawn)
+        return self.augmentation_(X, self.augmentation_.draw(X.shape, self.generator_)), y
+
+    def _probabilities(self, y):
+        """Return labels as probabilities, ``(n_clips, n_classes)``; those that are stay so."""
+        return F.one_hot(y, len(self.classes_)).float() if y.ndim == 1 else y
 
     def initialize_module(self):
         """Build the network for the clips and classes of ``fit``."""
@@ -341,12 +404,20 @@ class NetworkClassifier(NeuralNetClassifier):
 
     def predict(self, X):
         """Return the most likely label of each clip."""
-        return self.encoder_.inverse_transform(super().predict(X))
+        codes = super().predict(X)
+        return self.encoder_.inverse_transform(codes)
 
     def predict_proba(self, X):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
             return super().predict_proba(np.asarray(X, dtype=np.float32))
+
+
+def fresh(estimator, rng):
+    """Return an unfitted copy with seeds of its own."""
+    copy = clone(estimator)
+    names = sorted(n for n in copy.get_params() if ("__" + n).endswith("__random_state"))
+    return copy.set_params(**{name: draw_seed(rng) for name in names})
 
 
 def fit_on(estimator, X, y):
@@ -359,7 +430,7 @@ def fit_on(estimator, X, y):
     """
     if np.ndim(y) < 2:
         return estimator.fit(X, y)
-    _check_probabilities(y, np.shape(X)[0])
+    check_probabilities(y, np.shape(X)[0])
     prefix = check_learns_soft_labels(estimator)
     if prefix is None:
         return estimator.fit(X, y)
@@ -390,7 +461,7 @@ def check_learns_soft_labels(estimator):
     return prefix
 
 
-def _check_probabilities(P, n_clips):
+def check_probabilities(P, n_clips):
     """Refuse soft labels that are no probabilities, or not one row for each clip."""
     P = np.asarray(P)
     if len(P) != n_clips:

@@ -227,6 +227,7 @@ class Rows:
     """
 
     BATCH_BYTES = 2**24  # of one batch, where the caller has no size in mind
+    dtype = np.dtype(np.float32)
 
     def __init__(self, source, indices=None):
         self._source, self._indices = source, indices

@@ -6,6 +6,7 @@ kept can be applied again when a step is differentiated.
 
 .. [1] B. Zhao, H. Bilen, "Dataset condensation with differentiable Siamese augmentation",
    ICML, 2021.
+.. [2] H. Zhang et al., "mixup: Beyond empirical risk minimization", ICLR, 2018.
 """
 
 from numbers import Real
@@ -23,14 +24,15 @@ class Draw(NamedTuple):
     shift: torch.Tensor  # (n,) frames, positive is later
     time_mask: torch.Tensor  # (n, n_frames) 0 where masked, else 1
     frequency_mask: torch.Tensor  # (n, n_coefficients) likewise
+    noise: torch.Tensor  # (n, n_planes, n_coefficients, n_frames) added; (n, 1, 1, 1) if it is none
 
 
 class Augmentation:
-    """Time shift, time mask, frequency mask and gain, drawn for each clip.
+    """Time shift, time mask, frequency mask, gain and noise, drawn for each clip.
 
-    Made for standardised features of shape ``(n_clips, n_planes, n_coefficients, n_frames)``:
-    what a mask takes away becomes 0, the mean. A shift repeats the border frame it moves away
-    from, as a clip padded with silence would.
+    The masks are those of SpecAugment [1]_, one of each kind. Made for standardised features of
+    shape ``(n_clips, n_planes, n_coefficients, n_frames)``: what a mask takes away becomes 0, the
+    mean. A shift repeats the border frame it moves away from, as a clip padded with silence would.
 
     Parameters
     ----------
@@ -43,6 +45,18 @@ class Augmentation:
     gain : float >= 0, default=0.1
         Standard deviation of what is added to the first coefficient of the first plane: there
         a gain in dB is an offset, in standardised units.
+    noise : float >= 0, default=0.0
+        Most noise there is: each number gets one between 0 and the level of its clip, which lies
+        between 0 and `noise`, all evenly distributed [2]_.
+    roll : bool, default=False
+        Whether frames that a shift moves out come in again at the other end.
+
+    References
+    ----------
+    .. [1] D. S. Park et al., "SpecAugment: A simple data augmentation method for automatic speech
+       recognition", Interspeech, 2019.
+    .. [2] Y. Gong, Y.-A. Chung, J. Glass, "AST: Audio spectrogram transformer", Interspeech, 2021,
+       and its code.
 
     Examples
     --------
@@ -54,15 +68,27 @@ class Augmentation:
     torch.Size([1, 1, 2, 5])
     """
 
-    def __init__(self, *, time_shift=0.1, time_mask=0.2, frequency_mask=0.2, gain=0.1):
+    def __init__(
+        self,
+        *,
+        time_shift=0.1,
+        time_mask=0.2,
+        frequency_mask=0.2,
+        gain=0.1,
+        noise=0.0,
+        roll=False,
+    ):
         check_scalar(time_shift, "time_shift", Real, min_val=0, max_val=1)
         check_scalar(time_mask, "time_mask", Real, min_val=0, max_val=1)
         check_scalar(frequency_mask, "frequency_mask", Real, min_val=0, max_val=1)
         check_scalar(gain, "gain", Real, min_val=0)
+        check_scalar(noise, "noise", Real, min_val=0)
         self.time_shift = time_shift
         self.time_mask = time_mask
         self.frequency_mask = frequency_mask
         self.gain = gain
+        self.noise = noise
+        self.roll = roll
 
     def __repr__(self):
         values = ", ".join(f"{name}={value}" for name, value in vars(self).items())
@@ -77,19 +103,28 @@ class Augmentation:
             shift=torch.randint(-limit, limit + 1, (n,), generator=generator),
             time_mask=_stretches(n, n_frames, self.time_mask, generator),
             frequency_mask=_stretches(n, n_coefficients, self.frequency_mask, generator),
+            noise=self._draw_noise(shape, generator),
         )
+
+    def _draw_noise(self, shape, generator):
+        if not self.noise:  # nothing is drawn then, so that other draws stay what they are
+            return torch.zeros(shape[0], 1, 1, 1)
+        level = self.noise * torch.rand(shape[0], 1, 1, 1, generator=generator)
+        return level * torch.rand(*shape, generator=generator)
 
     def __call__(self, X, draw):
         """Apply a draw to a batch `X`; affine in `X`, so its gradient is exact and cheap."""
         draw = Draw(*(value.to(X.device) for value in draw))
         if self.time_shift:
-            X = shift_frames(X, draw.shift)
+            X = shift_frames(X, draw.shift, roll=self.roll)
         if self.gain:
             first = F.one_hot(torch.tensor(0), X.shape[1] * X.shape[2]).view(1, *X.shape[1:3], 1)
             X = X + draw.gain.to(X.dtype)[:, None, None, None] * first.to(X)
         if self.time_mask or self.frequency_mask:
             mask = draw.frequency_mask[:, :, None] * draw.time_mask[:, None, :]
             X = X * mask[:, None].to(X.dtype)
+        if self.noise:
+            X = X + draw.noise.to(X.dtype)
         return X
 
 
@@ -125,11 +160,11 @@ def resolve_augmentation(augmentation, input_shape):
     raise ValueError(msg)
 
 
-def shift_frames(X, shift):
-    """Move each clip of ``X`` by its own number of frames, repeating the border frame."""
+def shift_frames(X, shift, *, roll=False):
+    """Move each clip of ``X`` by its own number of frames; repeat the border frame, or roll."""
     n_frames = X.shape[-1]
     source = torch.arange(n_frames, device=X.device) - shift[:, None]
-    source = source.clamp(0, n_frames - 1)
+    source = source.remainder(n_frames) if roll else source.clamp(0, n_frames - 1)
     return X.gather(-1, source[:, None, None, :].expand(X.shape))
 
 
@@ -140,3 +175,32 @@ def _stretches(n, length, fraction, generator):
     start = (torch.rand(n, 1, generator=generator) * (length - width + 1)).floor()
     position = torch.arange(length)
     return ((position < start) | (position >= start + width)).float()
+
+
+# ------------------------------------------------------------------------------------------
+# Two clips in one
+# ------------------------------------------------------------------------------------------
+
+
+class Mixture(NamedTuple):
+    """What was drawn to mix the clips of a batch with each other [2]_."""
+
+    partner: torch.Tensor  # (n,) the other clip of each
+    weight: torch.Tensor  # (n,) of the clip itself, 1 where it stays alone
+
+
+def draw_mixture(n, share, generator):
+    """Draw which clips of `n` are mixed, a `share` of them, with which others, and how.
+
+    The weight of a clip follows Beta(10, 10), as for the AST: the median of 19 even draws.
+    """
+    weight = torch.rand(n, 19, generator=generator).median(dim=1).values
+    alone = torch.rand(n, generator=generator) >= share
+    return Mixture(torch.randperm(n, generator=generator), weight.masked_fill(alone, 1))
+
+
+def mix(values, mixture):
+    """Return what a mixture makes of clips, or of their labels as probabilities."""
+    partner, weight = (drawn.to(values.device) for drawn in mixture)
+    weight = weight.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
+    return weight * values + (1 - weight) * values[partner]

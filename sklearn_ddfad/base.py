@@ -13,6 +13,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -188,6 +189,21 @@ class BaseReducer(
 def in_batches(method, X):
     """Return what `method` answers to all the :class:`Rows` of `X`, asked a few at a time."""
     return np.concatenate([method(batch) for batch in X.batches()])
+
+
+def hold_out(codes, fraction, rng):
+    """Return indices to learn from and indices to select on, of every class in proportion.
+
+    There is nothing to select on where a part of this size could not have every class.
+    """
+    everything = np.arange(len(codes))
+    n_validation = int(fraction * len(codes))
+    n_classes = codes.max() + 1
+    if np.bincount(codes).min() < 2 or n_validation < n_classes:
+        return everything, everything[:0]
+    return train_test_split(
+        everything, test_size=n_validation, stratify=codes, random_state=draw_seed(rng)
+    )
 
 
 def pick_per_class(codes, cpc, rng):

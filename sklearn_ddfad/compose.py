@@ -175,7 +175,7 @@ class NetworkEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     Parameters
     ----------
-    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+    network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         A name, a module class or a callable ``(input_shape, n_classes) -> torch.nn.Module`` whose
         modules have ``embed(X)``. ``"auto"`` is a ConvNet for feature images and an MLP for rows.
     trained : bool, default=True

@@ -18,7 +18,7 @@ class RandomSelector(BaseReducer):
     ----------
     cpc : int, default=10
         Clips per class.
-    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+    network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         The network that is trained on the small set where `estimator` is None.
     estimator : classifier or None, default=None
         What is trained on the small set; ``None`` is ``network_classifier(network)``.
@@ -157,7 +157,7 @@ class HerdingSelector(BaseEmbeddingSelector):
         ``"features"``: among the features themselves, flattened, which trains nothing. A
         function, such as a fitted transformer's ``transform``, is given some clips at a time, as
         they are in ``X``, and returns an array ``(n_clips, d)``.
-    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+    network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         The network of the embedding, and the one that is trained on the small set where
         `estimator` is None.
     estimator : classifier or None, default=None
@@ -235,7 +235,7 @@ class KCenterSelector(BaseEmbeddingSelector):
         Clips per class.
     embedding : {"network", "features"} or callable, default="network"
         Where distances are measured, as in :class:`HerdingSelector`.
-    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+    network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         The network of the embedding, and the one that is trained on the small set where
         `estimator` is None.
     estimator : classifier or None, default=None

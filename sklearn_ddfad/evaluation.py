@@ -11,7 +11,13 @@ from sklearn.model_selection import ParameterGrid, train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import unique_labels
 
-from sklearn_ddfad._training import NetworkClassifier, draw_seed, fit_on, network_classifier
+from sklearn_ddfad._training import (
+    NetworkClassifier,
+    draw_seed,
+    fit_on,
+    fresh,
+    network_classifier,
+)
 from sklearn_ddfad._validation import Rows, check_clips, from_torch, is_held_elsewhere
 from sklearn_ddfad.base import in_batches
 from sklearn_ddfad.distilled_set import DistilledSet
@@ -81,11 +87,11 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, classes=None, n_repeats=5,
     judge = network_classifier() if estimator is None else estimator
     correct, seconds = np.empty((n_repeats, len(y_test)), dtype=bool), np.empty(n_repeats)
     for i in range(n_repeats):
-        fresh = _fresh(judge, rng)
+        classifier = fresh(judge, rng)
         started = perf_counter()
-        fit_on(fresh, X, y)
+        fit_on(classifier, X, y)
         seconds[i] = perf_counter() - started
-        told = _asked(fresh.predict, X_test)
+        told = _asked(classifier.predict, X_test)
         correct[i] = (told if columns is None else columns[told]) == y_test
     scores = correct.mean(axis=1)
     return {
@@ -116,13 +122,6 @@ def _check_labels(X, y, X_test, y_test, classes):
         raise ValueError(msg)
     unique_labels(columns, y_test)
     return columns
-
-
-def _fresh(estimator, rng):
-    """Return an unfitted copy with seeds of its own."""
-    fresh = clone(estimator)
-    names = sorted(n for n in fresh.get_params() if ("__" + n).endswith("__random_state"))
-    return fresh.set_params(**{name: draw_seed(rng) for name in names})
 
 
 def _asked(method, X):
@@ -484,7 +483,7 @@ def teach(X, y, X_small, *, estimator=None, temperature=1.0, random_state=0):
     if not temperature > 0:
         msg = f"temperature={temperature!r} must be above 0; 1 leaves the probabilities as told."
         raise ValueError(msg)
-    teacher = _fresh(teacher, check_random_state(random_state)).fit(from_torch(X), from_torch(y))
+    teacher = fresh(teacher, check_random_state(random_state)).fit(from_torch(X), from_torch(y))
     P = np.asarray(_asked(teacher.predict_proba, from_torch(X_small)), dtype=np.float64)
     P = (P / P.max(axis=1, keepdims=True)) ** (1 / temperature)
     return (P / P.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -689,14 +688,13 @@ def dd_ranking(
     seeds = [draw_seed(rng) for _ in range(n_repeats)]
     picked = [_pick_like(distilled.y, y, learn, rng) for _ in seeds]
 
-    is_soft = distilled.soft_labels is not None
-    synthetic = [(distilled.X, distilled.soft_labels if is_soft else distilled.y)] * n_repeats
+    synthetic = [(distilled.X, distilled.targets)] * n_repeats
     referee = _Referee(param_grid, (X[validation], y[validation]), (X_test, y_test), y, seeds)
     referee.judge("syn_any", judge, synthetic)
     referee.judge("syn_hard", judge, [(distilled.X, distilled.y)] * n_repeats)
     whole = referee.judge("real_hard", judge, [(X, y)] * n_repeats, trial=(X[learn], y[learn]))
     random = [(X[i], y[i]) for i in picked]
-    if is_soft:
+    if distilled.soft_labels is not None:
         told = teach(X, y, X[np.concatenate(picked)], estimator=whole, random_state=rng)
         random = [(X[i], P) for i, P in zip(picked, np.split(told, n_repeats), strict=True)]
     referee.judge("random_any", judge, random)

@@ -14,12 +14,14 @@ from sklearn_ddfad.augmentation import (
 
 SHAPE = (40, 3, 8, 21)
 NOTHING = {"time_shift": 0, "time_mask": 0, "frequency_mask": 0, "gain": 0}
-EVERYTHING = Augmentation(time_shift=0.3, time_mask=0.3, frequency_mask=0.4, gain=0.5)
+EVERYTHING = Augmentation(time_shift=0.3, time_mask=0.3, frequency_mask=0.4, gain=0.5, noise=0.5)
 EACH = [
     Augmentation(**NOTHING | {"time_shift": 0.3}),
     Augmentation(**NOTHING | {"time_mask": 0.5}),
     Augmentation(**NOTHING | {"frequency_mask": 0.5}),
     Augmentation(**NOTHING | {"gain": 1.0}),
+    Augmentation(**NOTHING | {"noise": 0.5}),
+    Augmentation(**NOTHING | {"time_shift": 0.3}, roll=True),
     EVERYTHING,
 ]
 
@@ -84,7 +86,7 @@ def test_masks_are_found_everywhere():
 
 def test_each_clip_has_a_draw_of_its_own():
     draw = EVERYTHING.draw(SHAPE, generator())
-    assert [len(value) for value in draw] == [SHAPE[0]] * 4
+    assert {len(value) for value in draw} == {SHAPE[0]}
     assert all(len(value.unique(dim=0)) > 5 for value in draw)
 
 
@@ -97,7 +99,7 @@ def test_the_same_draw_changes_two_batches_alike(augmentation):
     a, b = features(1), features(2)
     change = augmentation(a, draw) - augmentation(b, draw)
     # What an affine map does alike to two batches it does linearly to their difference.
-    still = draw._replace(gain=torch.zeros(SHAPE[0]))
+    still = draw._replace(gain=torch.zeros(SHAPE[0]), noise=torch.zeros(SHAPE[0], 1, 1, 1))
     torch.testing.assert_close(change, augmentation(a - b, still))
     torch.testing.assert_close(augmentation(a, draw), augmentation(a, draw), atol=0, rtol=0)
     assert not torch.equal(augmentation(a, draw), a)
@@ -164,6 +166,7 @@ def test_masks_put_the_mean_in_place_of_what_they_take():
         shift=torch.zeros(1, dtype=torch.int64),
         time_mask=torch.tensor([[1.0, 1.0, 0.0]]),
         frequency_mask=torch.tensor([[1.0, 0.0]]),
+        noise=torch.zeros(1, 1, 1, 1),
     )
     masked = Augmentation(time_shift=0, time_mask=0.5, frequency_mask=0.5, gain=0)(
         torch.ones(1, 3, 2, 3), draw
@@ -181,6 +184,35 @@ def test_gain_moves_the_first_coefficient_of_the_first_plane_only():
     torch.testing.assert_close(change[:, 0, 0], expected)
     change[:, 0, 0] = 0
     assert not change.any()
+
+
+def test_what_a_rolled_shift_moves_out_comes_in_again():
+    X, shift = features(), torch.randint(-30, 31, (SHAPE[0],), generator=generator())
+    expected = [torch.roll(clip, by.item(), -1) for clip, by in zip(X, shift, strict=True)]
+    assert torch.equal(shift_frames(X, shift, roll=True), torch.stack(expected))
+    assert torch.equal(shift_frames(shift_frames(X, shift, roll=True), -shift, roll=True), X)
+
+
+def test_noise_is_even_up_to_a_level_of_each_clip_which_is_even_itself():
+    shape = (3000, 1, 5, 8)
+    noise = Augmentation(noise=0.4).draw(shape, generator()).noise
+    assert noise.min() >= 0
+    assert noise.max() < 0.4
+    levels = noise.flatten(1).max(dim=1).values * 41 / 40  # of 40 even numbers the largest
+    assert levels.mean() == pytest.approx(0.2, abs=0.01)
+    assert levels.var() == pytest.approx(0.4**2 / 12, rel=0.1)
+    within = (noise.flatten(1) / levels[:, None]).mean()
+    assert within == pytest.approx(0.5, abs=0.01)
+
+
+def test_noise_that_is_not_asked_for_draws_nothing():
+    """What was reproducible before there was noise stays so."""
+    silent, noisy = generator(), generator()
+    draw = Augmentation().draw(SHAPE, silent)
+    also = Augmentation(noise=0.5).draw(SHAPE, noisy)
+    assert equal(draw[:4], also[:4])
+    assert draw.noise.shape == (SHAPE[0], 1, 1, 1)
+    assert not torch.equal(silent.get_state(), noisy.get_state())
 
 
 # -- choosing one ------------------------------------------------------------------------------
@@ -217,6 +249,7 @@ def test_what_is_no_augmentation_is_refused(augmentation):
         ({"time_mask": 2}, "time_mask == 2, must be <= 1"),
         ({"frequency_mask": -1}, "frequency_mask == -1, must be >= 0"),
         ({"gain": -0.5}, "gain == -0.5, must be >= 0"),
+        ({"noise": -0.5}, "noise == -0.5, must be >= 0"),
     ],
 )
 def test_fractions_out_of_range_are_refused(parameters, words):
@@ -226,8 +259,8 @@ def test_fractions_out_of_range_are_refused(parameters, words):
 
 def test_it_shows_its_parameters():
     augmentation = Augmentation(time_shift=0.2, time_mask=0.5, frequency_mask=0.0, gain=1.0)
-    text = "Augmentation(time_shift=0.2, time_mask=0.5, frequency_mask=0.0, gain=1.0)"
-    assert repr(augmentation) == text
+    text = "Augmentation(time_shift=0.2, time_mask=0.5, frequency_mask=0.0, gain=1.0, "
+    assert repr(augmentation) == text + "noise=0.0, roll=False)"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

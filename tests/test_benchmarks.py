@@ -14,7 +14,7 @@ import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.utils import Bunch
 
-from sklearn_ddfad import Direct, DistilledSet, RandomSelector
+from sklearn_ddfad import Direct, DistilledSet, RandomSelector, incremental_scores
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
@@ -25,12 +25,14 @@ import _kept  # noqa: E402
 import _recordings  # noqa: E402
 import _sets  # noqa: E402
 import duration  # noqa: E402
+import esc  # noqa: E402
 import parameterizations  # noqa: E402
 import round_trip  # noqa: E402
 import run  # noqa: E402
 import scale  # noqa: E402
 import table_1  # noqa: E402
 import table_2  # noqa: E402
+import table_4  # noqa: E402
 
 NO_BENCHMARKS = {"run.py", "scale.py"}
 
@@ -332,6 +334,27 @@ def test_a_demand_is_met_or_missed_by_the_best_at_equal_storage():
     assert [line["met"] for line in parameterizations.demands(others)] == [False, True]
 
 
+def test_folds_of_a_seed_are_one_test_of_all_clips():
+    cell = dict(zip(esc.KEY, ("esc10", "group", "vote", "small", "backbone"), strict=True))
+    rows = [
+        cell | {"seed": seed, "fold": fold, "right": right, "accuracy": [right.count("1") / 2]}
+        for seed, fold, right in [
+            (0, 1, "11"),
+            (0, 0, "01"),
+            (1, 0, "10"),
+            (1, 1, "01"),
+            (2, 0, "00"),
+        ]
+    ]
+    better = [row | {"what": "TFE(4)", "right": "11", "accuracy": [1.0]} for row in rows]
+    assert [row["right"] for row in esc.pooled(rows)] == ["0111", "1001"]  # seed 2 has no fold 1
+    means, differences = esc.summary_of(rows + better)
+    assert [line["mean"] for line in means] == [62.5, 100]
+    assert [(d["what"], d["more than"], d["difference"]) for d in differences] == [
+        ("TFE(4)", "backbone", 37.5)
+    ]
+
+
 def test_figures_of_nsd_stand_where_it_prints_them():
     """The gains that its text and Table 5 name; 8.1 where it prints 8.5 for 73.4 less 65.3."""
     paper = parameterizations.PAPER
@@ -426,3 +449,37 @@ def test_operations_are_those_of_the_formula():
 
 def test_the_tables_of_the_documentation_are_those_of_the_results():
     assert scale.TARGET.read_text() == scale.text(), "run python benchmarks/scale.py"
+
+
+def test_what_test_clips_add_to_the_incremental_accuracy_has_it_as_its_mean():
+    rng = np.random.default_rng(0)
+    labels, steps = rng.permutation(np.arange(60) % 6), [[3, 1], [0, 5, 2], [4]]
+    said = np.where(rng.random((3, 60)) < 0.7, labels, 1)
+    scores = incremental_scores(labels, said, steps)
+    row = {"right": [table_4.digits(labels, s, steps[: i + 1]) for i, s in enumerate(said)]}
+    assert table_4.shares(row).mean() == pytest.approx(scores["average_of_increments"])
+    assert table_4.shares(row, first=0).mean() == pytest.approx(scores["average"])
+    assert row["right"][0].count(".") == 40
+    assert row["right"][2].count("1") == (said[2] == labels).sum()
+
+
+def test_figures_of_table_4_stand_where_the_paper_prints_them():
+    figures = {
+        ("fsdd", "convnet", "mtt"): 92.92,
+        ("urbansound8k", "vgg11", "herding"): 26.74,
+        ("ravdess", "convnet", "random"): 11.11,
+    }
+    assert {key: table_4.PAPER[key] for key in figures} == figures
+    line = {"data": "ravdess", "network": "resnet18-16", "strategy": "eeil", "what": "mtt"}
+    assert table_4.printed(line | {"cpc": 20}) == 39.31
+    assert table_4.printed(line | {"cpc": 5}) is None
+
+
+def test_a_set_of_some_classes_is_made_of_their_clips_alone(ddfad_data, tmp_path):
+    cell = {"data": "fsdd", "split": "official", "network": "convnet-8", "cpc": 1, "seed": 0}
+    few = _sets.find(cell | {"what": "dm", "classes": "3+8"}, quick=True, keep=tmp_path)
+    assert few.y.tolist() == [3, 8]
+    assert few.provenance["n_clips_seen"] == 54
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "fsdd-official-convnet-8-dm-1-0-3+8-quick.safetensors"
+    ]

@@ -388,7 +388,7 @@ def test_another_number_of_experts_or_jobs_finds_those_that_are_there(
     assert trained == [3, 4]
     assert_same(experts([4, 9, 3], memory=str(tmp_path)), [first[1], experts([9])[0], first[0]])
     assert trained == [3, 4, 9, 9]
-    monkeypatch.setattr(_experts, "Parallel", None)  # no process is needed
+    monkeypatch.setattr(_experts, "in_workers", None)  # no process is needed
     assert_same(experts([3, 4, 9], memory=Memory(str(tmp_path), verbose=0), n_jobs=2)[:2], first)
 
 

@@ -9,7 +9,15 @@ from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from sklearn_ddfad.networks import MLP, VGG11, ConvNet, ResNet18, _normalization, make_network
+from sklearn_ddfad.networks import (
+    MLP,
+    VGG11,
+    ConvNet,
+    EfficientNetV2,
+    ResNet18,
+    _normalization,
+    make_network,
+)
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm, together
 
 SHAPES = [
@@ -291,6 +299,7 @@ def test_mlp_without_hidden_layers_is_linear():
         ("mlp", (3, 16, 53), MLP),
         ("resnet18", (3, 16, 53), ResNet18),
         ("vgg11", (1, 48, 53), VGG11),
+        ("efficientnetv2", (3, 16, 53), EfficientNetV2),
         (MLP, [3, 16, 53], MLP),
         (
             lambda shape, n: nn.Sequential(nn.Flatten(), nn.Linear(shape[0], n)),
@@ -318,9 +327,10 @@ def test_unknown_network_is_refused():
 # -- the layers that are differentiated twice --------------------------------------------------
 
 
-def pair_of_convolutions(padding=1, kernel_size=3, stride=1, n_planes=2):
-    ours = built(Conv2d, n_planes, 3, kernel_size, stride, padding).double()
-    theirs = nn.Conv2d(n_planes, 3, kernel_size, stride, padding).double()
+def pair_of_convolutions(padding=1, kernel_size=3, stride=1, n_planes=2, groups=1):
+    geometry = (n_planes, 3, kernel_size, stride, padding)
+    ours = built(Conv2d, *geometry, groups=groups).double()
+    theirs = nn.Conv2d(*geometry, groups=groups).double()
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
 
@@ -344,6 +354,8 @@ PAIRS = {
     "oblong convolution": (lambda: pair_of_convolutions(padding=(1, 0), kernel_size=(3, 1)), 2),
     "strided convolution": (lambda: pair_of_convolutions(stride=2), 2),
     "convolution of many planes": (lambda: pair_of_convolutions(n_planes=6), 6),
+    "convolution by channel": (lambda: pair_of_convolutions(n_planes=3, groups=3), 3),
+    "strided by channel": (lambda: pair_of_convolutions(n_planes=3, groups=3, stride=(2, 1)), 3),
     "normalisation": (pair_of_normalisations, 3),
     "normalisation and ReLU": (lambda: pair_of_normalisations(nn.ReLU(), nn.AvgPool2d(1)), 3),
     "block": (lambda: pair_of_normalisations(nn.ReLU(), nn.AvgPool2d(2)), 3),

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from torch.nn.functional import one_hot
 from tqdm import tqdm
 
@@ -18,7 +17,7 @@ from sklearn_ddfad._memory import freed_memory_kept
 from sklearn_ddfad._training import check_learns_soft_labels, draw_seed, network_classifier
 from sklearn_ddfad._validation import Interval, StrOptions, resolve_device
 from sklearn_ddfad.augmentation import resolve_augmentation
-from sklearn_ddfad.base import BaseReducer, in_batches, pick_per_class
+from sklearn_ddfad.base import BaseReducer, hold_out, in_batches, pick_per_class
 from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, join
 from sklearn_ddfad.parameterization import Direct, Parameterization, decoded
@@ -155,15 +154,8 @@ class BaseDistiller(BaseReducer):
         return best.clips, small_codes, kept
 
     def _split(self, codes, rng):
-        """Return indices to learn from and indices to select on, of every class in proportion."""
-        everything = np.arange(len(codes))
-        n_validation = int(self.validation_fraction * len(codes))
-        n_classes = codes.max() + 1
-        if np.bincount(codes).min() < 2 or n_validation < n_classes:
-            return everything, everything[:0]  # too few for a part with every class
-        return train_test_split(
-            everything, test_size=n_validation, stratify=codes, random_state=draw_seed(rng)
-        )
+        """Return indices to learn from and indices to select on, if there can be any."""
+        return hold_out(codes, self.validation_fraction, rng)
 
     def _initial_clips(self, X, codes, cpc, rng):
         """Return what the descent starts from: real clips, or noise as loud as they are."""

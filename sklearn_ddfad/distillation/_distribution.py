@@ -10,9 +10,10 @@ from functools import partial
 import torch
 from torch.nn.functional import one_hot
 
-from sklearn_ddfad._training import FunctionalNetwork, embed, functional_network
+from sklearn_ddfad._training import FunctionalNetwork, functional_network
 from sklearn_ddfad.distillation._base import BaseDistiller, Matching
 from sklearn_ddfad.distillation._classes import ClassBatches
+from sklearn_ddfad.networks import embed
 
 _TINY = 1e-12
 

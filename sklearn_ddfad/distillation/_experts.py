@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -12,11 +11,16 @@ import joblib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from joblib import Memory, Parallel, delayed, effective_n_jobs
+from joblib import Memory, effective_n_jobs
 from tqdm import tqdm
 
 from sklearn_ddfad._memory import freed_memory_kept
-from sklearn_ddfad._training import clip_reader, functional_network, stacked_gradient
+from sklearn_ddfad._training import (
+    clip_reader,
+    functional_network,
+    in_workers,
+    stacked_gradient,
+)
 from sklearn_ddfad._validation import Rows
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.augmentation import Augmentation, Draw, NoAugmentation
@@ -255,29 +259,7 @@ def _train_all(training, seeds, n_jobs):
         train = partial(train_side_by_side, training)
         yield from in_chunks(train, seeds, max(_AT_HAND // training.n_bytes, 1))
         return
-    n_threads = torch.get_num_threads()
-    with _threads(n_threads):  # workers that are threads of this process may change it
-        yield from Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(_train_in_worker)(max(n_threads // n_workers, 1), training, seed)
-            for seed in seeds
-        )
-
-
-def _train_in_worker(n_threads, *task):
-    """Train an expert with its share of the cores: more threads than cores stall each other."""
-    with _threads(min(n_threads, torch.get_num_threads())):
-        return train_expert(*task)
-
-
-@contextmanager
-def _threads(n):
-    """Let torch use `n` threads within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    yield from in_workers(train_expert, [(training, seed) for seed in seeds], n_jobs)
 
 
 @freed_memory_kept()

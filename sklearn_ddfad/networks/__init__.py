@@ -5,13 +5,31 @@ layer sees.
 """
 
 from sklearn_ddfad.networks._convnet import ConvNet
+from sklearn_ddfad.networks._efficientnet import EfficientNetV2
+from sklearn_ddfad.networks._enhancer import EnhancedNetwork, TimeFrequencyEnhancer
 from sklearn_ddfad.networks._mlp import MLP
 from sklearn_ddfad.networks._resnet import ResNet18
 from sklearn_ddfad.networks._vgg import VGG11
 
-__all__ = ["MLP", "VGG11", "ConvNet", "ResNet18", "make_network"]
+__all__ = [
+    "MLP",
+    "VGG11",
+    "ConvNet",
+    "EfficientNetV2",
+    "EnhancedNetwork",
+    "ResNet18",
+    "TimeFrequencyEnhancer",
+    "embed",
+    "make_network",
+]
 
-NETWORKS = {"convnet": ConvNet, "mlp": MLP, "resnet18": ResNet18, "vgg11": VGG11}
+NETWORKS = {
+    "convnet": ConvNet,
+    "efficientnetv2": EfficientNetV2,
+    "mlp": MLP,
+    "resnet18": ResNet18,
+    "vgg11": VGG11,
+}
 
 
 def make_network(network, input_shape, n_classes):
@@ -19,7 +37,7 @@ def make_network(network, input_shape, n_classes):
 
     Parameters
     ----------
-    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable
+    network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         ``"auto"`` is a ConvNet for feature images and an MLP for rows; a callable, such as a
         module class, is called as ``network(input_shape, n_classes)``.
     input_shape : tuple of int
@@ -45,3 +63,14 @@ def make_network(network, input_shape, n_classes):
             raise ValueError(msg)
         network = NETWORKS[network]
     return network(tuple(input_shape), n_classes)
+
+
+def embed(module, X):
+    """Return what the last layer of a network sees of a batch, shape ``(n_clips, n_features)``."""
+    if not hasattr(module, "embed"):
+        msg = (
+            f"{type(module).__name__} has no method embed(X); give it one that returns what its "
+            "last layer sees, shape (n_clips, n_features)."
+        )
+        raise ValueError(msg)
+    return module.embed(X)

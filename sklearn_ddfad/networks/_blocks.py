@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm, together
 
-_ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "sigmoid": nn.Sigmoid}
+_ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "sigmoid": nn.Sigmoid, "silu": nn.SiLU}
 _POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d, "none": nn.Identity}
 _NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
     "instance": InstanceNorm,
@@ -49,6 +49,8 @@ def block(
     pooling="none",
     kernel_size=3,
     stride=1,
+    groups=1,
+    bias=None,
 ):
     """Return the layers of a block: convolution, normalisation, activation, pooling.
 
@@ -60,12 +62,15 @@ def block(
         Size of what the convolution gives.
     normalization, activation, pooling : str
         What is what; None is no activation.
-    kernel_size, stride : int
-        Of the convolution.
+    kernel_size, stride, groups : int
+        Of the convolution; strides may differ by axis.
+    bias : bool or None
+        Whether the convolution has one; None: unless instance normalisation takes it away again.
     """
     norm = _normalization(normalization, n_out, image)
-    bias = not isinstance(norm, InstanceNorm)  # whose mean would take it away again
-    conv = Conv2d(n_in, n_out, kernel_size, stride, padding=kernel_size // 2, bias=bias)
+    bias = not isinstance(norm, InstanceNorm) if bias is None else bias
+    padding = kernel_size // 2
+    conv = Conv2d(n_in, n_out, kernel_size, stride, padding, groups=groups, bias=bias)
     after = _named("activation", activation, _ACTIVATIONS)() if activation else nn.Identity()
     return conv, *together(norm, after, _pooling(pooling, image))
 
@@ -83,7 +88,7 @@ def keep_size_of_signal(network):
     .. [1] K. He et al., "Delving deep into rectifiers", ICCV, 2015.
     """
     for module in network.modules():
-        if isinstance(module, Conv2d):
+        if isinstance(module, Conv2d | nn.Conv1d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

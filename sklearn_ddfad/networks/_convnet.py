@@ -30,7 +30,7 @@ class ConvNet(ImageNetwork):
         of the clip together, as ``"layer"`` does. ``"group"`` takes four groups.
     pooling : {"avg", "max", "none"}, default="avg"
         2 x 2 pooling at the end of each block.
-    activation : {"relu", "leaky_relu", "sigmoid"}, default="relu"
+    activation : {"relu", "leaky_relu", "sigmoid", "silu"}, default="relu"
         Non-linearity of each block.
 
     References

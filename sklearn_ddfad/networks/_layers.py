@@ -23,10 +23,11 @@ from sklearn_ddfad.networks._normalization import (
 
 
 class Conv2d(nn.Conv2d):
-    """Two-dimensional convolution, as ``torch.nn.Conv2d`` with one group and no dilation."""
+    """Two-dimensional convolution, as ``torch.nn.Conv2d`` without dilation."""
 
     def forward(self, x):
-        y = _Convolve.apply(x, self.weight, self.stride, self.padding)
+        geometry = self.stride, self.padding, self.dilation, self.groups
+        y = _Convolve.apply(x, self.weight, geometry)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
@@ -34,16 +35,16 @@ class _Convolve(Function):
     """``y = x * W``."""
 
     @staticmethod
-    def forward(ctx, x, weight, stride, padding):
+    def forward(ctx, x, weight, geometry):
         ctx.save_for_backward(x, weight)
-        ctx.geometry = stride, padding
-        return torch.conv2d(x, weight, None, stride, padding)
+        ctx.geometry = geometry
+        return torch.conv2d(x, weight, None, *geometry)
 
     @staticmethod
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
         dx, dw = _ConvolveBackward.apply(dy, x, weight, ctx.geometry, _input_is_asked_for(ctx))
-        return dx, dw, None, None
+        return dx, dw, None
 
 
 class _ConvolveBackward(Function):
@@ -73,13 +74,14 @@ class _ConvolveBackward(Function):
 
 def _convolution_backward(dy, x, weight, geometry, needs_dx=True, needs_dw=True):
     """Return the derivatives of a convolution by its input and its weight, or None."""
-    stride, padding = geometry
-    by_products = needs_dx and x.shape[1] <= _FEW_PLANES and x.device.type == "cpu"
+    stride, padding, dilation, groups = geometry
+    few_planes = x.shape[1] <= _FEW_PLANES and groups == 1
+    by_products = needs_dx and few_planes and x.device.type == "cpu"
     mask = (needs_dx and not by_products, needs_dw, False)
     dx = dw = None
     if any(mask):
         dx, dw, _ = torch.ops.aten.convolution_backward(
-            dy, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
+            dy, x, weight, None, stride, padding, dilation, False, (0, 0), groups, mask
         )
     if by_products:
         dx = _few_planes_backward(dy, x.shape, weight, geometry)
@@ -91,7 +93,7 @@ _FEW_PLANES = 4  # of an input: too few to fill a vector of the processor in a c
 
 def _few_planes_backward(dy, shape, weight, geometry):
     """Return the derivative by an input of few planes: matrix products, then shifted sums."""
-    (n, planes, height, width), (stride, padding) = shape, geometry
+    (n, planes, height, width), (stride, padding, *_) = shape, geometry
     kernel, image = weight.shape[2:], dy.shape[2:]
     shares = weight.flatten(1).T @ dy.flatten(2)
     shares = shares.view(n, planes, *kernel, *image)

@@ -1,0 +1,570 @@
+"""Cross-model knowledge distillation: a small network learns from labels and from a teacher.
+
+The teacher is another network, an ensemble, an Audio Spectrogram Transformer, any classifier. The
+recipes are those of the paper on the Time-Frequency Enhancer.
+"""
+
+from numbers import Real
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import LRScheduler
+from torch import nn
+
+from sklearn_ddfad._training import NetworkClassifier, check_probabilities, fit_on
+from sklearn_ddfad._validation import (
+    Rows,
+    check_features,
+    check_labels,
+    from_torch,
+    resolve_device,
+)
+from sklearn_ddfad.augmentation import Augmentation
+from sklearn_ddfad.networks import make_network
+
+
+class KnowledgeDistillationClassifier(NetworkClassifier):
+    r"""A network that learns from labels and from what a teacher says of the clips.
+
+    Cross-model knowledge distillation [2]_ with the loss of the TFE paper (Eq. 3 of [1]_). With the
+    logits :math:`Z_S` of the student, :math:`Z_T` of the teacher and :math:`\delta` the softmax,
+
+    .. math::
+
+       \mathcal L = \lambda\, \mathrm{CE}(\delta(Z_S), y)
+       + (1 - \lambda)\, \mathrm{KL}(\delta(Z_S), \delta(Z_T / \tau)) .
+
+    Two things are as printed. The temperature :math:`\tau` is on the teacher only, so that the
+    student is to be as unsure as the softened teacher is, and there is no factor
+    :math:`\tau^2`. And both losses are given what the student says first, and second what it is
+    measured by, as ``torch.nn.KLDivLoss`` is: the divergence is of the student from the teacher,
+    :math:`\sum_k p_k \log (p_k / q_k)` with :math:`p = \delta(Z_T / \tau)` of the teacher and
+    :math:`q = \delta(Z_S)` of the student. Its gradient by :math:`Z_S` is :math:`q - p`, as that
+    of the cross-entropy is :math:`q - y`.
+
+    It is trained as ``network_classifier(student)`` is, to which it comes down, bit for bit, at
+    ``balance=1``. Fitted, ``module_`` is the student alone: what one takes to a terminal.
+
+    Parameters
+    ----------
+    teacher : classifier or torch.nn.Module
+        Any classifier with ``predict_proba``: one of ours, an ensemble, a pipeline; or a module
+        that gives logits. A classifier that is not fitted yet is fitted first, on the same clips.
+        Clones are not fitted, as always: what a grid search or an evaluation is to leave as it is
+        comes in a ``sklearn.frozen.FrozenEstimator``.
+        The classes of a teacher must be those of the clips, in any order. A module may tell its own
+        in ``classes_``; else its logits come in the order of the sorted labels.
+    student : str or callable, default="auto"
+        The network that learns, as ``network`` of :func:`network_classifier`: a name, a module
+        class or a callable ``(input_shape, n_classes) -> torch.nn.Module``.
+    balance : float in [0, 1], default=0.5
+        :math:`\lambda`; 1 learns from labels alone, 0 from the teacher alone.
+    temperature : float > 0, default=5.0
+        :math:`\tau`; above 1 softens what the teacher says.
+    consistent : bool, default=True
+        Whether the teacher is asked about each batch as the student sees it, augmented and mixed;
+        else once, about the clips as they are, before training. What it said is then mixed as
+        labels are.
+    device : str, default="auto"
+        ``"auto"`` is CUDA where there is one.
+    **kwargs : dict
+        Anything else that :func:`network_classifier` takes: ``n_steps``, ``lr``, ``batch_size``,
+        ``augmentation``, ``mixup``, ``random_state``, ...; see :func:`training_recipe`.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The student.
+    teacher_ : classifier or torch.nn.Module
+        The teacher that was asked. There is none with ``balance=1``.
+    classes_ : ndarray
+        The labels there are, sorted.
+
+    See Also
+    --------
+    teach : What a teacher says, as soft labels of clips.
+
+    References
+    ----------
+    .. [1] H. Xing et al., "Enhancing spectrogram for audio classification using time-frequency
+       enhancer".
+    .. [2] Y. Gong, S. Khurana, A. Rouditchenko, J. Glass, "CMKD: CNN/Transformer-based cross-model
+       knowledge distillation for audio classification", arXiv:2203.06760, 2022.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sklearn_ddfad import KnowledgeDistillationClassifier
+    >>> X = [[0.0, 0.1], [0.2, 0.0], [0.9, 1.0], [1.0, 0.8]]
+    >>> y = ["low", "low", "high", "high"]
+    >>> student = KnowledgeDistillationClassifier(GaussianNB(), n_steps=50, random_state=0)
+    >>> student.fit(X, y).predict(X)
+    array(['low', 'low', 'high', 'high'], dtype='<U4')
+    """
+
+    def __init__(
+        self,
+        teacher,
+        student="auto",
+        *,
+        balance=0.5,
+        temperature=5.0,
+        consistent=True,
+        device="auto",
+        **kwargs,
+    ):
+        self.teacher = teacher
+        self.student = student
+        self.balance = balance
+        self.temperature = temperature
+        self.consistent = consistent
+        resolved = str(resolve_device(device))
+        device = device if device == resolved else resolved  # the same object, for a clone
+        super().__init__(**{"module": make_network, "device": device} | kwargs)
+
+    def fit(self, X, y, teacher_X=None, **fit_params):
+        """Let the student learn, after the teacher, if that is not fitted yet.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...)
+            Features, as the student sees them.
+        y : array-like of shape (n_clips,) or (n_clips, n_classes)
+            Labels of any type, or soft ones: probabilities of the classes, in the order of the
+            teacher's sorted ones.
+        teacher_X : sequence of length n_clips or None, default=None
+            The same clips as the teacher hears them, other features or recordings, say. It is then
+            asked about them once, whatever ``consistent`` is. ``None`` is `X`.
+        **fit_params : dict
+            As in ``skorch.NeuralNetClassifier``.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            Before the student is trained, if clips, labels, ``balance`` or ``temperature`` are not
+            usable, or the teacher knows other classes.
+        """
+        check_scalar(self.balance, "balance", Real, min_val=0, max_val=1)
+        check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
+        X = check_features(self, X)
+        shape = np.asarray(from_torch(y)).shape
+        is_soft = len(shape) == 2 and shape[1] > 1
+        if not is_soft:
+            classes, codes = check_labels(y, len(X))
+            y = classes[codes]
+        else:
+            check_probabilities(y, len(X))
+        lessons: torch.Tensor | None = None
+        self.lesson_: Lesson | None = None
+        if self.balance < 1:
+            heard = _check_heard(X, teacher_X)
+            teacher = _fitted(self.teacher, heard, y)
+            n_classes = shape[1] if is_soft else len(classes)
+            order = _order(teacher, None if is_soft else classes, n_classes)
+            self.lesson_ = Lesson(teacher, order, self.temperature, self.device)
+            if teacher_X is not None or not self.consistent:
+                lessons = torch.cat([self.lesson_(batch).cpu() for batch in _batches(heard)])
+            else:
+                self.lesson_(heard[:1])  # what is wrong is told before the student begins
+        return super().fit(X, y, lessons=lessons, **fit_params)
+
+    @property
+    def teacher_(self):
+        """The teacher that was asked; None with ``balance=1``."""
+        return self.lesson_ and self.lesson_.teacher
+
+    def fit_loop(self, X, y=None, epochs=None, lessons=None, **fit_params):
+        """Train on labels, beside which there may be what the teacher said of all clips."""
+        if lessons is not None:
+            y = torch.stack([self._probabilities(torch.as_tensor(y)), lessons], dim=1).numpy()
+        return super().fit_loop(X, y, epochs, **fit_params)
+
+    def _as_learned(self, X, y):
+        """Ask the teacher about a batch as the student is to see it, if it was not asked before."""
+        X, y = super()._as_learned(X, y)
+        if self.lesson_ is not None and y.ndim < 3:
+            y = torch.stack([self._probabilities(y), self.lesson_(X).to(y.device)], dim=1)
+        return X, y
+
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        """Return Eq. 3, or the loss of the labels alone where no teacher was asked.
+
+        Parameters
+        ----------
+        y_pred : tensor of shape (n_clips, n_classes)
+            Logits of the student.
+        y_true : tensor of shape (n_clips,), (n_clips, n_classes) or (n_clips, 2, n_classes)
+            Labels; in the last case with what the teacher says beside them.
+        *args, **kwargs : tuple, dict
+            As in ``skorch.NeuralNetClassifier``.
+
+        Returns
+        -------
+        loss : tensor, one number
+        """
+        if y_true.ndim < 3:
+            return super().get_loss(y_pred, y_true, *args, **kwargs)
+        labels, lesson = y_true.to(y_pred.device).unbind(dim=1)
+        told = super().get_loss(y_pred, labels, *args, **kwargs)
+        taught = F.kl_div(F.log_softmax(y_pred, dim=1), lesson, reduction="batchmean")
+        return self.balance * told + (1 - self.balance) * taught
+
+    def initialize_module(self):
+        """Build the student for the clips and classes of ``fit``."""
+        self.module_ = make_network(self.student, self.input_shape_, len(self.classes_))
+        return self
+
+    def set_params(self, **params):
+        """Set parameters; those of the teacher begin with ``teacher__``."""
+        own = {name: value for name, value in params.items() if not name.startswith("teacher__")}
+        super().set_params(**own)
+        if of_teacher := {n.removeprefix("teacher__"): params[n] for n in params.keys() - own}:
+            self.teacher.set_params(**of_teacher)
+        return self
+
+    def predict_proba(self, X):
+        """Return the probability of each class, shape ``(n_clips, n_classes)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, ...)
+            Features like those of ``fit``.
+
+        Returns
+        -------
+        probabilities : ndarray of float32, shape (n_clips, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return super().predict_proba(check_features(self, X, reset=False)[:])
+
+
+def _check_heard(X, teacher_X):
+    """Return what the teacher hears of the clips: :class:`Rows` of features, or as it is given."""
+    if teacher_X is None:
+        return X
+    if len(teacher_X) != len(X):
+        msg = f"teacher_X holds {len(teacher_X)} clips, X {len(X)}; they must be the same ones."
+        raise ValueError(msg)
+    return teacher_X
+
+
+def _batches(heard):
+    return heard.batches() if isinstance(heard, Rows) else [heard]
+
+
+class Lesson:
+    """What a teacher says of clips, softened: ``softmax(Z_T / tau)``.
+
+    Parameters
+    ----------
+    teacher : classifier or torch.nn.Module
+        Fitted.
+    order : ndarray of int
+        The column of each class.
+    temperature : float
+        tau.
+    device : str
+        Where a module is asked.
+    """
+
+    def __init__(self, teacher, order, temperature, device):
+        self.teacher = teacher.to(device) if isinstance(teacher, nn.Module) else teacher
+        self.order, self.temperature, self.device = order, temperature, device
+
+    @torch.no_grad()
+    def __call__(self, X):
+        """Return the probabilities of the classes, a tensor of shape ``(n_clips, n_classes)``."""
+        if isinstance(self.teacher, nn.Module):
+            logits = self.teacher(torch.as_tensor(X).to(self.device))
+            _check_as_many(logits.shape[1], len(self.order))
+        else:  # logits up to a constant, which softmax does not see
+            logits = torch.as_tensor(np.asarray(self.teacher.predict_proba(from_torch(X)))).log()
+        return torch.softmax(logits[:, self.order] / self.temperature, dim=1).float()
+
+
+def _check_as_many(n_known, n_classes):
+    if n_known != n_classes:
+        msg = (
+            f"the teacher gives {n_known} logits, the labels are of {n_classes} classes; it must "
+            "know the same ones."
+        )
+        raise ValueError(msg)
+
+
+def _fitted(teacher, heard, y):
+    """Return a teacher that is fitted: as it is, or now, on the clips as it hears them."""
+    if isinstance(teacher, nn.Module):
+        return clone(teacher, safe=False).eval()
+    if not hasattr(teacher, "predict_proba"):
+        msg = (
+            f"{type(teacher).__name__} tells no probabilities; teach by a classifier with "
+            "predict_proba, or by a torch module that gives logits."
+        )
+        raise ValueError(msg)
+    try:
+        check_is_fitted(teacher)
+    except NotFittedError:
+        plain = isinstance(heard, Rows) and not isinstance(teacher, NetworkClassifier)
+        return fit_on(clone(teacher), heard[:] if plain else heard, y)
+    return teacher
+
+
+def _order(teacher, classes, n_classes):
+    """Return the columns of a teacher in the order of the sorted labels.
+
+    Soft labels have no names (`classes` is None), their columns are those of the teacher, sorted.
+    """
+    known = getattr(teacher, "classes_", None)
+    if known is None:
+        return np.arange(n_classes)
+    known = np.asarray(known)
+    order = np.argsort(known)
+    same = len(known) == n_classes if classes is None else np.array_equal(known[order], classes)
+    if not same:
+        labels = f"of {n_classes} columns" if classes is None else _listed(classes)
+        msg = f"the teacher knows the classes {_listed(known)}, the labels are {labels}; "
+        raise ValueError(msg + "it must know the same ones.")
+    return order
+
+
+def _listed(classes, most=5):
+    """Return classes as text, the first few of many."""
+    more = f", ... ({len(classes)})" if len(classes) > most else ""
+    return ", ".join(map(repr, np.asarray(classes)[:most].tolist())) + more
+
+
+# ------------------------------------------------------------------------------------------
+# Recipes
+# ------------------------------------------------------------------------------------------
+
+
+def training_recipe(name):
+    """Return how the TFE paper trains, as options of :func:`network_classifier`.
+
+    Its text and Table I [1]_, with what they refer to from AST [2]_. Lengths of masks and shifts
+    are fractions here, so that short clips are not masked whole. Noise is twice as strong, for the
+    features of the AST have half the standard deviation of ours.
+
+    ======================  =========================  ==========================
+    ..                      ESC-50                     Speech Commands
+    ======================  =========================  ==========================
+    optimiser               Adam, 1e-4                 Adam, 5e-4
+    step size               x 0.85 every 5 epochs      x 0.85 an epoch after 5
+    batches, epochs         48, 100                    128, 30
+    masks, time/frequency   96 of 512, 24 of 128       48 of 128, 48 of 128
+    noise                   U(0, 0.05)                 U(0, 0.1)
+    shift                   10 of 512, rolled          10 of 128, rolled
+    mixup                   0                          0.6
+    label smoothing         0.1                        0
+    ======================  =========================  ==========================
+
+    These step sizes are for networks that come with weights: one that is drawn at random wants more
+    (``| {"lr": 1e-3}``). For Speech Commands the paper has a binary cross-entropy for each class,
+    here it is cross-entropy for both.
+
+    Parameters
+    ----------
+    name : {"esc50", "speech_commands"}
+        Which of the two.
+
+    Returns
+    -------
+    options : dict
+        For :func:`network_classifier` or :class:`KnowledgeDistillationClassifier`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe.
+
+    References
+    ----------
+    .. [1] H. Xing et al., "Enhancing spectrogram for audio classification using time-frequency
+       enhancer", section IV-B.
+    .. [2] Y. Gong, Y.-A. Chung, J. Glass, "AST: Audio spectrogram transformer", Interspeech, 2021,
+       and its code: moments of Adam, the noise, the Beta distribution of mixup.
+
+    Examples
+    --------
+    >>> from sklearn_ddfad import network_classifier, training_recipe
+    >>> recipe = training_recipe("esc50")
+    >>> recipe["batch_size"], recipe["max_epochs"]
+    (48, 100)
+    >>> classifier = network_classifier("efficientnetv2", **recipe | {"lr": 1e-3})
+    """
+    recipes = {"esc50": _esc50, "speech_commands": _speech_commands}
+    if name not in recipes:
+        msg = f"there is no recipe {name!r}; use one of {sorted(recipes)}."
+        raise ValueError(msg)
+    adam = {
+        "optimizer": torch.optim.Adam,
+        "optimizer__betas": (0.95, 0.999),
+        "optimizer__weight_decay": 5e-7,
+    }
+    return {"n_steps": None, "schedule": None} | adam | recipes[name]()
+
+
+def _esc50():
+    augmentation = Augmentation(
+        time_shift=10 / 512,
+        roll=True,
+        time_mask=96 / 512,
+        frequency_mask=24 / 128,
+        gain=0,
+        noise=2 * 0.05,
+    )
+    return {
+        "lr": 1e-4,
+        "batch_size": 48,
+        "max_epochs": 100,
+        "augmentation": augmentation,
+        "criterion__label_smoothing": 0.1,
+        "callbacks": [("schedule", LRScheduler("StepLR", step_size=5, gamma=0.85))],
+    }
+
+
+def _speech_commands():
+    augmentation = Augmentation(
+        time_shift=10 / 128,
+        roll=True,
+        time_mask=48 / 128,
+        frequency_mask=48 / 128,
+        gain=0,
+        noise=2 * 0.1,
+    )
+    falling = LRScheduler("MultiStepLR", milestones=list(range(5, 1000)), gamma=0.85)
+    return {
+        "lr": 5e-4,
+        "batch_size": 128,
+        "max_epochs": 30,
+        "augmentation": augmentation,
+        "mixup": 0.6,
+        "callbacks": [("schedule", falling)],
+    }
+
+
+# ------------------------------------------------------------------------------------------
+# The teacher of the paper
+# ------------------------------------------------------------------------------------------
+
+
+class AudioSpectrogramTransformer(nn.Module):
+    """The Audio Spectrogram Transformer (AST) of the transformers library, for feature images.
+
+    A network as any other here, to be trained by ``network_classifier``, or a teacher as it is. It
+    hears log-mel spectrograms: one plane, mel bands along the first axis, frames along the second.
+    It needs ``pip install 'sklearn-ddfad[ast]'``.
+
+    Parameters
+    ----------
+    input_shape : tuple of 3 int
+        ``(1, n_mels, n_frames)`` of one clip. Weights from elsewhere tell how many mel bands there
+        must be, 128 as a rule, and how many frames at most; fewer are filled up with zeros.
+    n_classes : int
+        Number of classes, that is, of logits.
+    weights : str, path, ASTForAudioClassification or None, default=None
+        A folder, or a name on the Hugging Face hub such as
+        ``"MIT/ast-finetuned-audioset-10-10-0.4593"``, from where weights are loaded; if they know
+        another number of classes, the last layer is drawn anew. Or a model that is there already.
+        ``None`` draws all at random.
+    scale : float, default=0.5
+        What features are multiplied with. Those of our extractors have standard deviation 1 and
+        published weights expect 0.5. It is 1 for what ``transformers.ASTFeatureExtractor`` makes,
+        once its axes are exchanged.
+    **config : dict
+        Of a model that is drawn at random, as in ``transformers.ASTConfig``.
+
+    Attributes
+    ----------
+    model : ASTForAudioClassification
+        What it is made of.
+
+    References
+    ----------
+    .. [1] Y. Gong, Y.-A. Chung, J. Glass, "AST: Audio spectrogram transformer", Interspeech, 2021.
+
+    Examples
+    --------
+    A large one, trained further on one's own clips, teaches a small network:
+
+    >>> from functools import partial
+    >>> from sklearn_ddfad import (
+    ...     AudioSpectrogramTransformer,
+    ...     KnowledgeDistillationClassifier,
+    ...     network_classifier,
+    ...     training_recipe,
+    ... )
+    >>> ast = partial(
+    ...     AudioSpectrogramTransformer, weights="MIT/ast-finetuned-audioset-10-10-0.4593"
+    ... )
+    >>> recipe = training_recipe("esc50") | {"lr": 1e-5, "max_epochs": 5}
+    >>> teacher = network_classifier(ast, **recipe)
+    >>> student = KnowledgeDistillationClassifier(teacher, "efficientnetv2")
+    """
+
+    def __init__(self, input_shape, n_classes, *, weights=None, scale=0.5, **config):
+        super().__init__()
+        if len(input_shape) != 3 or input_shape[0] != 1:
+            msg = (
+                f"clips of shape {tuple(input_shape)} are no log-mel spectrograms; an AST hears "
+                "(1, n_mels, n_frames), as LogMelSpectrogram makes them."
+            )
+            raise ValueError(msg)
+        self.model = _ast(input_shape, n_classes, weights, config)
+        self.scale = scale
+        n_mels, most = self.model.config.num_mel_bins, self.model.config.max_length
+        if input_shape[1] != n_mels or input_shape[2] > most:
+            msg = (
+                f"clips of shape {tuple(input_shape)} do not fit these weights, which are for "
+                f"{n_mels} mel bands and at most {most} frames; hear them so."
+            )
+            raise ValueError(msg)
+
+    @property
+    def classes_(self):
+        """Names of the classes, in the order of the logits; None where the model has none."""
+        names = [self.model.config.id2label[i] for i in range(self.model.config.num_labels)]
+        return None if names == [f"LABEL_{i}" for i in range(len(names))] else names
+
+    def embed(self, X):
+        """Return what the last layer sees, shape ``(n_clips, n_features)``."""
+        frames = self.scale * X[:, 0].transpose(1, 2)
+        missing = self.model.config.max_length - frames.shape[1]
+        frames = F.pad(frames, (0, 0, 0, missing))
+        return self.model.audio_spectrogram_transformer(frames).pooler_output
+
+    def forward(self, X):
+        """Return the logits, shape ``(n_clips, n_classes)``, of spectrograms ``X``."""
+        return self.model.classifier(self.embed(X))
+
+
+def _ast(input_shape, n_classes, weights, config):
+    """Return the model that `weights` stand for."""
+    if isinstance(weights, nn.Module):
+        return weights
+    try:
+        from transformers import ASTConfig, ASTForAudioClassification
+    except ImportError as error:
+        msg = (
+            "AudioSpectrogramTransformer needs the transformers library; "
+            "pip install 'sklearn-ddfad[ast]'."
+        )
+        raise ImportError(msg) from error
+    if weights is not None:
+        return ASTForAudioClassification.from_pretrained(
+            weights, num_labels=n_classes, ignore_mismatched_sizes=True
+        )
+    _, n_mels, n_frames = input_shape
+    shape = {"num_mel_bins": n_mels, "max_length": n_frames, "num_labels": n_classes}
+    return ASTForAudioClassification(ASTConfig(**shape | config))

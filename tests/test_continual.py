@@ -1,0 +1,465 @@
+"""RehearsalClassifier: EEIL's loss, what is remembered, and what is forgotten."""
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from imblearn.under_sampling import RandomUnderSampler
+from torch import nn
+
+from sklearn_ddfad import (
+    ConvNet,
+    DistillationSampler,
+    DistilledSet,
+    DistributionDistiller,
+    HerdingSelector,
+    RandomSelector,
+    RehearsalClassifier,
+    Static,
+    TrajectoryDistiller,
+    incremental_scores,
+    load_audio_folder,
+)
+from sklearn_ddfad._training import NetworkClassifier, embedded
+from sklearn_ddfad.continual import _Learner, cross_distilled_loss, grown, probabilities
+
+NAMES = np.array(["ant", "bee", "cow", "donkey", "elephant", "fox"])
+STEPS = [np.array(["fox", "ant"]), np.array(["donkey", "bee"]), np.array(["cow", "elephant"])]
+rehearsal = partial(RehearsalClassifier, n_steps=40, random_state=0)
+quick = {"max_iter": 2, "validation_fraction": 0}
+
+
+@pytest.fixture(scope="module")
+def animals():
+    """Rows of six classes, 30 of each, that lie apart; the rows and labels cannot be written to."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(180, 6)).astype(np.float32)
+    y = np.resize(NAMES, 180)
+    X[y[:, None] == NAMES] += 5
+    X.flags.writeable = y.flags.writeable = False
+    return X, y
+
+
+def taught(classifier, X, y, steps=STEPS):
+    """Return the classifier after some steps, and what it said of all rows after each."""
+    said = []
+    for classes in steps:
+        new = np.isin(y, classes)
+        said.append(classifier.partial_fit(X[new], y[new]).predict(X))
+    return classifier, said
+
+
+class FirstOfEachClass:
+    """A sampler that keeps the first clips, and leaves out classes that it is told to."""
+
+    def __init__(self, n=3, without=()):
+        self.n, self.without = n, without
+
+    def get_params(self, deep=True):
+        return {"n": self.n, "without": self.without}
+
+    def set_params(self, **params):
+        vars(self).update(params)
+        return self
+
+    def fit_resample(self, X, y):
+        kept = [np.flatnonzero(y == c)[: self.n] for c in np.unique(y) if c not in self.without]
+        kept = np.concatenate(kept)
+        return X[kept], y[kept]
+
+
+# -- the loss ----------------------------------------------------------------------------
+
+
+def test_the_loss_is_cross_entropy_and_a_term_for_each_old_head_at_temperature_two():
+    rng = np.random.default_rng(0)
+    z, z_old = rng.normal(size=(7, 5)), 3 * rng.normal(size=(7, 4))
+    targets, heads = rng.integers(0, 5, 7), [slice(0, 2), slice(2, 4), slice(4, 5)]
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    expected = -np.log(p[range(7), targets]).mean()
+    p_old = np.exp(z_old) / np.exp(z_old).sum(axis=1, keepdims=True)
+    for head in heads[:2]:
+        c, q = np.sqrt(p_old[:, head]), np.sqrt(p[:, head])
+        c, q = (part / part.sum(axis=1, keepdims=True) for part in (c, q))
+        expected -= (c * np.log(q)).sum(axis=1).mean()
+    z, targets, z_old = torch.tensor(z), torch.tensor(targets), torch.tensor(z_old)
+    assert cross_distilled_loss(z, targets, z_old, heads).item() == pytest.approx(expected)
+    soft = nn.functional.one_hot(targets).double()
+    assert cross_distilled_loss(z, soft, z_old, heads).item() == pytest.approx(expected)
+
+
+def test_what_is_said_as_before_pulls_nowhere():
+    old = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    heads, targets = [slice(0, 2), slice(2, 3)], torch.zeros(4, dtype=torch.long)
+    shift = torch.tensor([1.0, 1.0, -2.0])  # of a whole head, which a softmax does not see
+    logits = (old + shift).requires_grad_()
+    both = cross_distilled_loss(logits, targets, old, heads)
+    plain = cross_distilled_loss(logits, targets, old[:, :0], heads)
+    (pull,) = torch.autograd.grad(both - plain, logits)
+    assert pull.abs().max() < 1e-6
+    logits = (old * torch.tensor([2.0, 1.0, 1.0])).requires_grad_()
+    (pull,) = torch.autograd.grad(cross_distilled_loss(logits, targets, old, heads), logits)
+    (alone,) = torch.autograd.grad(cross_distilled_loss(logits, targets, old[:, :0], heads), logits)
+    assert (pull - alone)[:, :2].abs().max() > 0.01
+
+
+def test_a_further_teacher_speaks_of_the_classes_that_the_first_did_not_know():
+    generator = torch.Generator().manual_seed(0)
+    X, y, W = (torch.randn(9, 4, generator=generator) for _ in range(3))
+    y, heads = y.softmax(dim=1), [slice(0, 2), slice(2, 4)]
+    first, second = (lambda X: X[:, :2]), (lambda X: X @ W[:4])
+    learner = _Learner(nn.Identity, device="cpu", teachers=[first, second], heads=heads)
+    told = torch.cat([X[:, :2], (X @ W[:4])[:, 2:]], dim=1)
+    expected = cross_distilled_loss(X, y, told, heads)
+    torch.testing.assert_close(learner.get_loss(X, y, X=X), expected)
+
+
+def test_a_grown_network_says_the_same_of_old_classes():
+    network = ConvNet((3, 8, 9), 2, width=4)
+    X = torch.randn(5, 3, 8, 9, generator=torch.Generator().manual_seed(0))
+    before = network(X)
+    larger = grown(network, 3, seed=0)
+    assert larger(X).shape == (5, 5)
+    torch.testing.assert_close(larger(X)[:, :2], before)
+    larger.features[0].weight.data += 1
+    torch.testing.assert_close(network(X), before, rtol=0, atol=0)
+    assert network.classifier.out_features == 2
+
+
+# -- strategies --------------------------------------------------------------------------
+
+
+def test_rehearsal_keeps_what_plain_fine_tuning_forgets(animals):
+    X, y = animals
+    scores = {}
+    for name, memory, strategy in [
+        ("eeil", RandomSelector(5), "eeil"),
+        ("finetune", None, "finetune"),
+        ("scratch", RandomSelector(5), "scratch"),
+    ]:
+        _, said = taught(rehearsal(memory, strategy=strategy), X, y)
+        scores[name] = incremental_scores(y, said, STEPS)
+    assert scores["finetune"]["last"] < 0.5
+    assert scores["finetune"]["forgetting"] > 0.8
+    for name in ("eeil", "scratch"):
+        assert scores[name]["last"] > 0.9
+        assert scores[name]["forgetting"] < 0.1
+
+
+def test_from_scratch_nothing_counts_but_the_memory(animals):
+    X, y = animals
+    memory = np.concatenate([np.flatnonzero(y == name)[:3] for name in NAMES])
+    other = -X
+    other[memory] = X[memory]
+    probabilities = [
+        taught(rehearsal(FirstOfEachClass(), strategy="scratch"), rows, y)[0].predict_proba(X)
+        for rows in (X, other)
+    ]
+    np.testing.assert_array_equal(*probabilities)
+
+
+def test_without_a_memory_old_classes_are_still_distilled(animals):
+    """What EEIL is without exemplars: the old head is pulled back to what it said."""
+    X, y = animals
+    head = {}
+    for strategy in ("eeil", "finetune"):
+        classifier, _ = taught(rehearsal(None, strategy=strategy), X, y, STEPS[:1])
+        before = classifier.predict_proba(X)
+        classifier, _ = taught(classifier, X, y, STEPS[1:2])
+        assert classifier.memory_ is None
+        columns = np.flatnonzero(np.isin(classifier.classes_, STEPS[0]))
+        after = classifier.predict_proba(X)[:, columns]
+        head[strategy] = np.abs(after / after.sum(axis=1, keepdims=True) - before).mean()
+    assert head["eeil"] < head["finetune"]
+
+
+# -- steps -------------------------------------------------------------------------------
+
+
+def test_same_seed_same_network_and_memory_and_nothing_else_is_touched(animals):
+    X, y = animals
+    numpy_before = pickle.dumps(np.random.get_state())  # noqa: NPY002
+    torch_before = torch.get_rng_state()
+    one, same, other = (
+        taught(rehearsal(DistributionDistiller(2, **quick), random_state=seed), X, y)[0]
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one.predict_proba(X), same.predict_proba(X))
+    np.testing.assert_array_equal(one.memory_.X, same.memory_.X)
+    assert not np.array_equal(one.memory_.X, other.memory_.X)
+    assert pickle.dumps(np.random.get_state()) == numpy_before  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+def test_a_pickled_rehearsal_goes_on_as_an_unbroken_one_and_fit_begins_anew(animals):
+    X, y = animals
+    first, _ = taught(rehearsal(RandomSelector(3)), X, y, STEPS[:2])
+    again = pickle.loads(pickle.dumps(first))
+    expected = taught(first, X, y, STEPS[2:])[0].predict_proba(X)
+    np.testing.assert_array_equal(taught(again, X, y, STEPS[2:])[0].predict_proba(X), expected)
+    new = np.isin(y, STEPS[1])
+    np.testing.assert_array_equal(
+        again.fit(X[new], y[new]).predict_proba(X),
+        rehearsal(RandomSelector(3)).fit(X[new], y[new]).predict_proba(X),
+    )
+    assert len(again.history_) == 1
+
+
+def test_probabilities_stand_in_the_order_of_sorted_classes(animals):
+    X, y = animals
+    classifier, said = taught(rehearsal(RandomSelector(5)), X, y)
+    assert classifier.classes_.tolist() == NAMES.tolist()
+    P = classifier.predict_proba(X)
+    np.testing.assert_allclose(P.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(NAMES[P.argmax(axis=1)], said[-1])
+    with torch.no_grad():
+        outputs = classifier.module_(torch.tensor(X)).softmax(dim=1).numpy()
+    came = np.concatenate([np.sort(classes) for classes in STEPS])
+    np.testing.assert_array_equal(P[:, NAMES == "fox"], outputs[:, came == "fox"])
+    assert [record["classes"].tolist() for record in classifier.history_] == [
+        sorted(classes) for classes in STEPS
+    ]
+    assert [record["n_memory"] for record in classifier.history_] == [10, 20, 30]
+    assert [record["n_clips"] for record in classifier.history_] == [60, 60, 60]
+
+
+@pytest.mark.parametrize("names", [[7, -3, 0, 5, 12, 1], ["a", "c", "bb", "ddd", "e", "f"]])
+def test_labels_of_any_type_come_back(animals, names):
+    X, y = animals
+    labels = np.array(names)[np.searchsorted(NAMES, y)]
+    steps = [np.array(names[:3]), np.array(names[3:4]), np.array(names[4:])]
+    classifier, said = taught(rehearsal(RandomSelector(5)), X, labels, steps)
+    assert classifier.classes_.tolist() == sorted(names)
+    assert classifier.memory_.y.dtype.kind == said[-1].dtype.kind == labels.dtype.kind
+    assert np.mean(said[-1] == labels) > 0.9
+
+
+def test_a_refused_step_leaves_everything_as_it_was(animals, monkeypatch):
+    X, y = animals
+    classifier, _ = taught(rehearsal(RandomSelector(3), memory_size=12), X, y, STEPS[:2])
+    before = classifier.predict_proba(X), classifier.memory_, classifier.history_
+    monkeypatch.setattr(NetworkClassifier, "fit", None)
+    new = np.isin(y, STEPS[2])
+    holed = X[new].copy()
+    holed[5, 2] = np.inf
+    for rows, labels, words in [
+        (X, y, "class ant is known already; a class is learned once"),
+        (X[new], np.arange(60) % 2, "of type int64, those known already of type <U8"),
+        (holed, y[new], "clip 5 of X contains NaN, infinity"),
+        (X[new][:, :4], y[new], "4 features"),
+        (X[new][:4], y[new][:4], r"memory keeps cpc=2 .* no more than n_samples = 4; lower cpc"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            classifier.partial_fit(rows, labels)
+    classifier.set_params(memory_size=5)
+    with pytest.raises(ValueError, match="memory_size=5 has no room for a clip of each of 6"):
+        classifier.partial_fit(X[new], y[new])
+    np.testing.assert_array_equal(classifier.predict_proba(X), before[0])
+    assert classifier.memory_ is before[1]
+    assert classifier.history_ is before[2]
+    monkeypatch.undo()
+    unbroken, _ = taught(rehearsal(RandomSelector(2)), X, y)
+    broken, _ = taught(rehearsal(RandomSelector(2)), X, y, STEPS[:2])
+    with pytest.raises(ValueError, match="is known already"):
+        broken.partial_fit(X, y)
+    np.testing.assert_array_equal(
+        taught(broken, X, y, STEPS[2:])[0].predict_proba(X), unbroken.predict_proba(X)
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"memory": None, "strategy": "scratch"}, "learns from the memory alone; give a memory"),
+        ({"strategy": "joint"}, "'strategy' parameter"),
+        ({"memory": NetworkClassifier(nn.Linear)}, "'memory' parameter"),
+        ({"network": lambda shape, n: nn.Linear(*shape, n)}, "Linear does not end in a linear"),
+        ({"augmentation": "loud"}, "augmentation='loud' must be"),
+        ({"memory": RandomSelector(30)}, "cpc=30 clips of 6 classes, 180, .* lower cpc"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_before_any_training(
+    animals, monkeypatch, parameters, words
+):
+    monkeypatch.setattr(NetworkClassifier, "fit", None)
+    with pytest.raises(ValueError, match=words):
+        rehearsal(RandomSelector(2)).set_params(**parameters).fit(*animals)
+
+
+class Headed(nn.Sequential):
+    """A network with a head that can grow, of which nobody knows what its last layer sees."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(nn.Linear(*input_shape, 8), nn.ReLU())
+        self.classifier = nn.Linear(8, n_classes)
+
+
+def test_any_network_with_a_head_can_learn_and_one_that_embeds_can_be_looked_through(
+    animals, monkeypatch
+):
+    X, y = animals
+    classifier, said = taught(rehearsal(RandomSelector(5), network=Headed), X, y)
+    assert np.mean(said[-1] == y) > 0.9
+    assert classifier.module_.classifier.out_features == 6
+    monkeypatch.setattr(NetworkClassifier, "fit", None)
+    with pytest.raises(ValueError, match=r"Headed has no .*embed"):
+        rehearsal(HerdingSelector(2), network=Headed).fit(X, y)
+
+
+# -- the memory --------------------------------------------------------------------------
+
+
+def test_a_fixed_total_is_shared_out_and_the_last_clips_of_each_class_go_first(animals):
+    X, y = animals
+    herding = HerdingSelector(12, embedding="features")
+    classifier, before = rehearsal(herding, memory_size=25), None
+    for classes, share in zip(STEPS, (12, 6, 4), strict=True):
+        memory = taught(classifier, X, y, [classes])[0].memory_
+        assert np.unique(memory.y, return_counts=True)[1].tolist() == [share] * len(memory.classes)
+        for label in [] if before is None else before.classes:
+            np.testing.assert_array_equal(
+                memory.X[memory.y == label], before.X[before.y == label][:share]
+            )
+        before = memory
+    for label in NAMES:  # what is left is herding's own choice of so few
+        chosen = HerdingSelector(4, embedding="features", estimator=nothing_learned())
+        of_class = chosen.fit(X[y == label], y[y == label]).distilled_.X
+        np.testing.assert_array_equal(memory.X[memory.y == label], of_class)
+
+
+def nothing_learned():
+    from sklearn.dummy import DummyClassifier
+
+    return DummyClassifier()
+
+
+def test_herding_looks_through_the_network_that_has_just_learned(animals, monkeypatch):
+    X, y = animals
+    monkeypatch.setattr("sklearn_ddfad.coreset.embedding_network", None)
+    classifier, _ = taught(rehearsal(HerdingSelector(4), strategy="finetune"), X, y, STEPS[:2])
+    look = partial(embedded, classifier.module_)
+    new = np.isin(y, STEPS[1])
+    chosen = HerdingSelector(4, embedding=look, estimator=nothing_learned()).fit(X[new], y[new])
+    latest = np.isin(classifier.memory_.y, STEPS[1])
+    np.testing.assert_array_equal(classifier.memory_.X[latest], chosen.distilled_.X)
+
+
+def test_samplers_keep_what_distillers_do(heard):
+    _, X = heard
+    y = np.repeat([2, 0, 3], 10)
+    steps = [np.array([2, 0]), np.array([3])]
+    learn = partial(RehearsalClassifier, network=partial(ConvNet, width=2), n_steps=1)
+    selector = RandomSelector(3, estimator=nothing_learned())
+    by_selector, by_sampler = (
+        taught(learn(memory, random_state=0), X, y, steps)[0].memory_
+        for memory in (selector, DistillationSampler(selector))
+    )
+    assert by_selector.X.shape == by_sampler.X.shape == (9, *X.shape[1:])
+    for clip, label in zip(by_sampler.X, by_sampler.y, strict=True):
+        same = (clip == X).all(axis=(1, 2, 3))
+        assert y[same.argmax()] == label
+        assert same.any()
+
+
+def test_a_sampler_of_imbalanced_learn_may_keep_the_memory_but_no_class_may_be_missing(animals):
+    X, y = animals
+    few = RandomUnderSampler(sampling_strategy=lambda y: dict.fromkeys(y, 4))
+    classifier, said = taught(rehearsal(few), X, y)
+    assert np.unique(classifier.memory_.y, return_counts=True)[1].tolist() == [4] * 6
+    assert np.mean(said[-1] == y) > 0.9
+    with pytest.raises(ValueError, match=r"of the classes \['bee'\]; they must .* be of \['ant'"):
+        rehearsal(FirstOfEachClass(without=["ant"])).fit(X[:2], y[:2])
+
+
+def test_a_memory_is_saved_loaded_and_the_beginning_of_another_rehearsal(animals, tmp_path):
+    X, y = animals
+    classifier, _ = taught(rehearsal(RandomSelector(5)), X, y, STEPS[:2])
+    classifier.memory_.save(tmp_path / "memory.safetensors")
+    loaded = DistilledSet.load(tmp_path / "memory.safetensors")
+    np.testing.assert_array_equal(loaded.X, classifier.memory_.X)
+    begun = rehearsal(RandomSelector(5)).fit_memory(loaded)
+    assert begun.classes_.tolist() == ["ant", "bee", "donkey", "fox"]
+    expected = rehearsal(RandomSelector(5)).fit_memory(classifier.memory_).predict_proba(X)
+    np.testing.assert_array_equal(begun.predict_proba(X), expected)
+    _, (said,) = taught(begun, X, y, STEPS[2:])
+    assert np.mean(said == y) > 0.9
+    methods = [made["method"] for made in begun.memory_.provenance["steps"]]
+    assert methods == ["RandomSelector"] * 3
+    assert begun.memory_.provenance["n_clips_seen"] == 180
+    with pytest.raises(TypeError, match="expected a DistilledSet as memory, got ndarray"):
+        begun.fit_memory(X)
+
+
+def test_a_memory_can_be_heard_and_knows_its_extractor_when_it_grows(heard, tmp_path):
+    extractor, X = heard
+    y = np.repeat(["yes", "no", "maybe"], 10)
+    learn = partial(RehearsalClassifier, network=partial(ConvNet, width=2), n_steps=1)
+    first = learn(RandomSelector(1), random_state=0).fit(X[:20], y[:20])
+    known = first.memory_.with_extractor(extractor)
+    again = learn(RandomSelector(1), random_state=0).fit_memory(known).partial_fit(X[20:], y[20:])
+    again.memory_.to_audio_folder(tmp_path / "heard", n_iter=2)
+    assert load_audio_folder(tmp_path / "heard").target.tolist() == ["no", "yes", "maybe"]
+
+
+def test_learned_labels_and_decoded_clips_are_remembered(heard):
+    """Soft labels speak of the classes of their step; parameterised sets are kept as clips."""
+    _, X = heard
+    y = np.repeat([2, 0, 3, 1], [8, 8, 7, 7])
+    steps = [np.array([2, 0]), np.array([3, 1])]
+    network = partial(ConvNet, width=2)
+    distiller = DistributionDistiller(1, parameterization=Static(), network=network, **quick)
+    distiller.set_params(soft_labels=True)
+    learn = RehearsalClassifier(distiller, network=network, n_steps=1, random_state=0)
+    memory = taught(learn, X, y, steps)[0].memory_
+    assert memory.numbers is None
+    assert np.unique(memory.y, return_counts=True)[1].tolist() == [3] * 4
+    np.testing.assert_allclose(memory.soft_labels.sum(axis=1), 1, rtol=1e-5)
+    same_step = np.isin(memory.y, steps[0])[:, None] == np.isin(memory.classes, steps[0])
+    assert (memory.soft_labels[~same_step] == 0).all()
+    assert (memory.soft_labels[same_step] > 0).all()
+    order = np.concatenate(steps)
+    reordered = probabilities(memory, order)
+    np.testing.assert_array_equal(reordered[:, order == 3], memory.soft_labels[:, [3]])
+    np.testing.assert_array_equal(reordered[:, order == 1], memory.soft_labels[:, [1]])
+
+
+def test_each_step_has_a_checkpoint_of_its_own(animals, tmp_path):
+    X, y = animals
+    distiller = TrajectoryDistiller(
+        2, n_experts=1, max_start_epoch=0, student_steps=1, checkpoint=tmp_path, **quick
+    )
+    taught(rehearsal(distiller), X, y, STEPS[:2])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_1", "step_2"]
+
+
+# -- what it was worth -------------------------------------------------------------------
+
+
+def test_scores_are_those_counted_by_hand():
+    y_true = np.array([0, 0, 0, 1, 2, 2, 9])  # 9 never comes
+    predictions = [
+        [0, 0, 1, 1, 0, 0, 0],
+        [0, 0, 0, 0, 2, 1, 0],
+        [3, 0, 3, 1, 2, 2, 0],
+    ]
+    scores = incremental_scores(y_true, predictions[:2], [[0, 1], [2]])
+    np.testing.assert_allclose(scores["accuracy"], [[3 / 4, np.nan], [3 / 4, 1 / 2]])
+    np.testing.assert_allclose(scores["seen"], [3 / 4, 4 / 6])
+    assert scores["average"] == pytest.approx((3 / 4 + 4 / 6) / 2)
+    assert scores["average_of_increments"] == scores["last"] == pytest.approx(4 / 6)
+    assert scores["forgetting"] == 0
+    scores = incremental_scores(y_true, predictions, [[0], [1], [2]])
+    np.testing.assert_allclose(scores["seen"], [2 / 3, 3 / 4, 4 / 6])
+    assert scores["forgetting"] == pytest.approx(np.mean([1 - 1 / 3, 0 - 1]))
+    single = incremental_scores(y_true, predictions[:1], [[0, 1, 2]])
+    assert single["forgetting"] == 0
+    assert np.isnan(single["average_of_increments"])
+
+
+def test_scores_need_predictions_of_all_clips_and_clips_of_all_steps():
+    with pytest.raises(ValueError, match=r"predictions are of shape \(1, 2\); give one for each"):
+        incremental_scores([0, 1], [[0, 1]], [[0], [1]])
+    with pytest.raises(ValueError, match="a step has no test clips of its classes"):
+        incremental_scores([0, 1], [[0, 1], [0, 1]], [[0, 1], [2]])

@@ -1,0 +1,511 @@
+"""Students, teachers, and how the TFE paper trains."""
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import VotingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from torch import nn
+
+from sklearn_ddfad import (
+    AudioSpectrogramTransformer,
+    Augmentation,
+    ConvNet,
+    KnowledgeDistillationClassifier,
+    evaluate,
+    network_classifier,
+    training_recipe,
+)
+from sklearn_ddfad.augmentation import draw_mixture, mix
+
+SMALL = partial(ConvNet, width=4, depth=1)
+QUICK = {"n_steps": 20, "random_state": 0, "device": "cpu"}
+ABLE = {"network": partial(ConvNet, width=16, depth=1), "temperature": 1.0}  # learns in 20 steps
+ROWS = FunctionTransformer(lambda X: X.reshape(len(X), -1))  # of feature images
+
+
+@pytest.fixture
+def images():
+    """Feature images of three classes, told apart by which rows are loud."""
+    rng = np.random.default_rng(0)
+    y = np.arange(48) % 3
+    X = rng.normal(size=(48, 1, 6, 7)).astype(np.float32)
+    X[np.arange(48), 0, 2 * y] += 2
+    return X, np.array(["a", "b", "c"])[y]
+
+
+class Loud(nn.Module):
+    """A teacher without parameters: it tells how loud each third of the rows is, times ten."""
+
+    def __init__(self, classes=None):
+        super().__init__()
+        self.classes_ = classes
+        self.seen = []
+
+    def forward(self, X):
+        self.seen.append(X.detach().cpu().numpy().copy())
+        return 10 * X.mean(dim=(1, 3)).unflatten(1, (3, 2)).mean(dim=2)
+
+
+def student(teacher, network=SMALL, **changes):
+    return KnowledgeDistillationClassifier(teacher, network, **{**QUICK, **changes})
+
+
+def weights(classifier):
+    return torch.cat([p.detach().flatten() for p in classifier.module_.parameters()]).numpy()
+
+
+def softmax(Z):
+    return np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+
+
+# -- the loss ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.3, 1.0])
+def test_the_loss_is_equation_3_and_its_gradient_the_formula(images, balance):
+    """With p of the teacher and q of the student: sum p log(p / q), by the logits q - p."""
+    X, y = images
+    classifier = student(Loud(), balance=0.5).fit(X, y).set_params(balance=balance)
+    rng = np.random.default_rng(1)
+    Z_S, Z_T = rng.normal(size=(2, 5, 3))
+    p, q = softmax(Z_T / 5), softmax(Z_S)
+    Y = np.eye(3)[[0, 2, 1, 1, 0]]
+    logits = torch.tensor(Z_S, requires_grad=True)
+    loss = classifier.get_loss(logits, torch.tensor(np.stack([Y, p], axis=1)))
+    told, taught = -(Y * np.log(q)).sum() / 5, (p * np.log(p / q)).sum() / 5
+    assert loss.item() == pytest.approx(balance * told + (1 - balance) * taught)
+    loss.backward()
+    gradient = (balance * (q - Y) + (1 - balance) * (q - p)) / 5
+    np.testing.assert_allclose(logits.grad, gradient, atol=1e-12)
+
+
+def test_the_divergence_is_zero_where_the_student_says_what_the_softened_teacher_says(images):
+    X, y = images
+    classifier = student(Loud(), balance=0.0).fit(X, y)
+    lesson = classifier.lesson_(X[:4])
+    target = torch.stack([torch.zeros(4, 3), lesson], dim=1)
+    assert abs(classifier.get_loss(lesson.log(), target)) < 1e-6
+    assert classifier.get_loss(5 * lesson.log(), target) > 0.01  # as sure as it is not softened
+
+
+@pytest.mark.parametrize("options", [{}, {"mixup": 0.5}, {"criterion__label_smoothing": 0.1}])
+def test_learning_from_labels_alone_is_plain_training_bit_for_bit(images, options):
+    X, y = images
+    plain = network_classifier(SMALL, **QUICK, **options).fit(X, y)
+    teacher = Loud()
+    ours = student(teacher, balance=1.0, **options).fit(X, y)
+    np.testing.assert_array_equal(weights(ours), weights(plain))
+    np.testing.assert_array_equal(ours.predict_proba(X), plain.predict_proba(X))
+    assert not teacher.seen  # and nobody is asked
+    assert np.abs(weights(student(Loud(), **options).fit(X, y)) - weights(plain)).max() > 1e-3
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_a_teacher_heated_without_limit_smooths_labels(images, consistent):
+    """It finds all classes alike, so that each keeps a share of ``1 - balance``."""
+    X, y = images
+    options = {"balance": 0.8, "temperature": 1e9, "consistent": consistent}
+    ours = student(Loud(), **options).fit(X, y)
+    plain = network_classifier(SMALL, **QUICK, criterion__label_smoothing=0.2).fit(X, y)
+    np.testing.assert_allclose(weights(ours), weights(plain), atol=2e-4)
+
+
+def test_a_teacher_cooled_to_the_limit_gives_labels(images):
+    X, y = images
+    told = np.array(["a", "b", "c"])[Loud()(torch.tensor(X)).argmax(dim=1)]
+    options = {"balance": 0.0, "temperature": 1e-4, "consistent": False}
+    ours = student(Loud(), **options).fit(X, y[::-1])  # which are not looked at
+    plain = network_classifier(SMALL, **QUICK).fit(X, told)
+    np.testing.assert_allclose(weights(ours), weights(plain), atol=2e-4)
+
+
+def test_probabilities_teach_as_the_logits_they_come_from(images):
+    X, y = images
+
+    class Told(DummyClassifier):
+        def predict_proba(self, X):
+            return softmax(Loud()(torch.tensor(X)).double().numpy())
+
+    from_logits = student(Loud()).fit(X, y)
+    from_probabilities = student(Told().fit(X, y)).fit(X, y)
+    np.testing.assert_allclose(weights(from_probabilities), weights(from_logits), atol=1e-4)
+
+
+# -- who teaches, about what -------------------------------------------------------------------
+
+
+def test_consistent_teaching_asks_about_each_batch_as_the_student_sees_it(images):
+    X, y = images
+    seen, teacher = [], Loud()
+
+    class Student(ConvNet):
+        def forward(self, X):
+            if self.training:
+                seen.append(X.numpy().copy())
+            return super().forward(X)
+
+    options = {"mixup": 0.5, "augmentation": Augmentation(noise=0.3, roll=True)}
+    classifier = student(teacher, partial(Student, width=4, depth=1), **options).fit(X, y)
+    first, *asked = classifier.teacher_.seen  # once before, to see that it can say something
+    assert len(first) == 1
+    assert len(asked) == len(seen) == 20
+    for hers, his in zip(asked, seen, strict=True):
+        np.testing.assert_array_equal(hers, his)
+    assert not teacher.seen  # a module is copied, and left in the mode it was in
+    assert teacher.training
+
+
+def test_else_a_teacher_is_asked_once_about_the_clips_as_they_are(images):
+    X, y = images
+    classifier = student(Loud(), consistent=False).fit(X, y)
+    (asked,) = classifier.teacher_.seen
+    np.testing.assert_array_equal(asked, X)
+
+
+def test_without_augmentation_it_does_not_matter_when_the_teacher_is_asked(images):
+    X, y = images
+    taught = [
+        student(Loud(), augmentation=None, consistent=consistent).fit(X, y)
+        for consistent in (True, False)
+    ]
+    np.testing.assert_allclose(weights(taught[0]), weights(taught[1]), atol=1e-5)
+
+
+def test_a_teacher_may_hear_the_clips_in_another_way(images):
+    X, y = images
+    teacher = make_pipeline(ROWS, StandardScaler(), LogisticRegression())
+    heard = X[:, :, ::2, :-1]
+    ours = student(teacher, balance=0.0, **ABLE).fit(X, y, teacher_X=heard)
+    assert ours.teacher_[1].n_features_in_ == 3 * 6
+    assert ours.score(X, y) > 0.9
+    with pytest.raises(ValueError, match=r"teacher_X holds 5 clips, X 48"):
+        student(teacher).fit(X, y, teacher_X=heard[:5])
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        network_classifier(ConvNet, **QUICK),
+        make_pipeline(ROWS, LogisticRegression()),
+        VotingClassifier(
+            [(name, make_pipeline(ROWS, each)) for name, each in
+             [("bayes", GaussianNB()), ("logistic", LogisticRegression())]],
+            voting="soft",
+        ),
+    ],
+    ids=["network", "pipeline", "ensemble"],
+)  # fmt: skip
+def test_any_classifier_teaches_fitted_or_not(images, teacher):
+    X, y = images
+    fitted = clone(teacher).fit(X, y)
+    taught_by = {
+        name: student(each, balance=0.0, **ABLE).fit(X, y)
+        for name, each in [
+            ("new", teacher),
+            ("fitted", fitted),
+            ("frozen", FrozenEstimator(fitted)),
+        ]
+    }
+    assert taught_by["fitted"].teacher_ is fitted
+    for classifier in taught_by.values():
+        assert classifier.score(X, y) > 0.9  # without having looked at a label
+        np.testing.assert_array_equal(weights(classifier), weights(taught_by["new"]))
+
+
+def test_columns_of_a_teacher_are_brought_into_the_order_of_the_labels(images):
+    X, y = images
+
+    class Turned(Loud):
+        def forward(self, X):
+            return super().forward(X)[:, [2, 0, 1]]
+
+    ours = student(Turned(np.array(["c", "a", "b"])), balance=0.0).fit(X, y)
+    np.testing.assert_array_equal(weights(ours), weights(student(Loud(), balance=0.0).fit(X, y)))
+
+
+def test_soft_labels_are_of_the_sorted_classes_of_the_teacher(images):
+    X, y = images
+    soft = (y[:, None] == ["a", "b", "c"]).astype(np.float32)
+    teacher = network_classifier(SMALL, **QUICK).fit(X, y)
+    hard, from_soft = (student(teacher).fit(X, labels) for labels in (y, soft))
+    np.testing.assert_allclose(weights(from_soft), weights(hard), atol=1e-5)
+    assert from_soft.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "words"),
+    [
+        (
+            Loud(["a", "b", "d"]),
+            r"teacher knows the classes 'a', 'b', 'd', the labels are 'a', 'b'",
+        ),
+        (nn.Flatten(), r"teacher gives 42 logits, the labels are of 3 classes"),
+        (StandardScaler(), r"StandardScaler tells no probabilities; teach by a classifier"),
+    ],
+)
+def test_a_teacher_of_other_things_is_refused_before_the_student_begins(images, teacher, words):
+    X, y = images
+    with pytest.raises(ValueError, match=words):
+        student(teacher, network=None).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"balance": 1.5}, "balance == 1.5, must be <= 1"),
+        ({"temperature": 0.0}, "temperature == 0.0, must be > 0"),
+        ({"mixup": -0.1}, "mixup == -0.1, must be >= 0"),
+        ({"schedule": "linear"}, "schedule='linear' must be 'cosine', or None"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(images, changes, words):
+    with pytest.raises(ValueError, match=words):
+        student(Loud(), **changes).fit(*images)
+
+
+# -- at home in scikit-learn -------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_student_and_leaves_the_generators_alone(images):
+    X, y = images
+    before = torch.get_rng_state()
+    teacher = network_classifier(SMALL, **QUICK)
+    one, two, other = (
+        weights(student(teacher, mixup=0.5, random_state=seed).fit(X, y)) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(one - other).max() > 1e-3
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_it_is_cloned_pickled_and_searched(images):
+    X, y = images
+    teacher = FrozenEstimator(make_pipeline(ROWS, GaussianNB()).fit(X, y))
+    teacher_of_old = student(teacher, balance=0.25, lr=0.05, temperature=2)
+    copy = clone(teacher_of_old)
+    assert copy.get_params(deep=False).keys() == teacher_of_old.get_params(deep=False).keys()
+    assert (copy.balance, copy.temperature, copy.lr, copy.n_steps) == (0.25, 2, 0.05, 20)
+    fitted = copy.fit(X, y)
+    np.testing.assert_array_equal(weights(clone(fitted).fit(X, y)), weights(fitted))
+    search = GridSearchCV(make_pipeline(StandardScaler(), teacher_of_old), {}, cv=2)
+    name = "knowledgedistillationclassifier__balance"
+    search.set_params(param_grid={name: [0.0, 1.0]})
+    search.estimator.steps[-1][1].set_params(student="mlp", teacher=GaussianNB())
+    search.fit(X.reshape(48, -1), y)
+    assert search.best_score_ > 0.8
+    assert search.best_params_[name] in (0.0, 1.0)
+    once = FrozenEstimator(network_classifier(SMALL, **QUICK).fit(X, y))
+    one = student(once).fit(X, y)
+    again = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(again.predict_proba(X), one.predict_proba(X))
+
+
+def test_parameters_of_the_teacher_are_set_through_it():
+    ours = student(LogisticRegression())
+    assert ours.set_params(teacher__C=3.0, balance=0.1).teacher.C == 3.0
+    assert (ours.balance, ours.get_params()["teacher__C"]) == (0.1, 3.0)
+    assert "teacher__C" not in clone(ours).get_params(deep=False)
+
+
+def test_a_student_judges_small_sets_taught_by_one_who_knows_them_all(images):
+    X, y = images
+    teacher = FrozenEstimator(network_classifier(SMALL, **QUICK).fit(X, y))
+    result = evaluate(X[:6], y[:6], X, y, estimator=student(teacher), n_repeats=2)
+    assert result["test_score"].shape == (2,)
+    assert (result["test_score"] > 0.4).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("consistent", [True, False])
+def test_it_is_taught_where_the_student_lives(images, consistent):
+    X, y = images
+    options = {"consistent": consistent, "balance": 0.0, "device": "auto"}
+    for teacher in (Loud(), network_classifier(SMALL, n_steps=20, random_state=0)):
+        classifier = student(teacher, **options | ABLE).fit(X, y)
+        assert next(classifier.module_.parameters()).device.type == "cuda"
+        assert classifier.score(X, y) > 0.8
+
+
+# -- the recipe --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_so_many_clips_are_mixed_each_with_another_of_the_batch(share):
+    n = 4000
+    mixture = draw_mixture(n, share, torch.Generator().manual_seed(0))
+    mixed = mixture.weight < 1
+    assert mixed.float().mean() == pytest.approx(share, abs=0.03)
+    assert sorted(mixture.partner.tolist()) == [*range(n)]
+    if share == 1:  # Beta(10, 10): mean 1/2, variance 1 / (4 * 21)
+        assert mixture.weight.mean() == pytest.approx(0.5, abs=0.01)
+        assert mixture.weight.var() == pytest.approx(1 / 84, rel=0.1)
+    X = torch.rand(n, 2, 3, dtype=torch.float64)
+    expected = [w * x + (1 - w) * X[p] for x, p, w in zip(X, *mixture, strict=True)]
+    torch.testing.assert_close(mix(X, mixture), torch.stack(expected))
+    torch.testing.assert_close(mix(X, mixture)[~mixed], X[~mixed])
+
+
+def test_labels_are_mixed_as_clips_are(images):
+    """A clip that says its own class in a number says of a mixture what its label does."""
+    _, y = images
+    X = np.eye(3, dtype=np.float32)[np.searchsorted(["a", "b", "c"], y)]
+    seen = []
+
+    class Spy(type(network_classifier())):
+        def train_step_single(self, batch, **fit_params):
+            seen.append(super()._as_learned(*batch))
+            return super().train_step_single(batch, **fit_params)
+
+    judge = network_classifier("mlp", mixup=0.7, **QUICK)
+    Spy(**judge.get_params(deep=False)).fit(X, y)
+    for clips, labels in seen:
+        torch.testing.assert_close(clips, labels)
+    assert ((seen[0][1] > 0) & (seen[0][1] < 1)).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "n_epochs", "rate"),
+    [
+        ("esc50", 12, lambda epoch: 1e-4 * 0.85 ** (epoch // 5)),
+        ("speech_commands", 8, lambda epoch: 5e-4 * 0.85 ** max(epoch - 4, 0)),
+    ],
+)
+def test_the_step_size_falls_as_the_paper_says(images, name, n_epochs, rate):
+    X, y = images
+    rates = []
+
+    class Spy(torch.optim.Adam):
+        def step(self, *args):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*args)
+
+    recipe = training_recipe(name)
+    assert recipe["optimizer"] is torch.optim.Adam
+    recipe |= {"optimizer": Spy, "max_epochs": n_epochs, "random_state": 0}
+    judge = network_classifier(SMALL, **recipe).fit(X, y)
+    np.testing.assert_allclose(rates, [rate(epoch) for epoch in range(n_epochs)])
+    assert judge.n_steps_ == n_epochs == len(judge.history)
+
+
+def test_masks_and_shifts_of_the_recipes_are_as_long_as_printed():
+    for name, shape, longest in [
+        ("esc50", (500, 1, 128, 512), (96, 24, 10)),
+        ("speech_commands", (500, 1, 128, 128), (48, 48, 10)),
+    ]:
+        augmentation = training_recipe(name)["augmentation"]
+        draw = augmentation.draw(shape, torch.Generator().manual_seed(0))
+        time, frequency = ((mask == 0).sum(dim=1).max() for mask in draw[2:4])
+        assert (time, frequency, draw.shift.abs().max()) == longest
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 5])
+@pytest.mark.parametrize("name", ["esc50", "speech_commands"])
+def test_short_clips_are_learned_from_with_either_recipe(name, n_frames):
+    """Masks are fractions: they are not longer than a clip, and leave something of it."""
+    rng = np.random.default_rng(0)
+    y = np.arange(20) % 2
+    X = (rng.normal(size=(20, 1, 4, n_frames)) + 3 * y[:, None, None, None]).astype(np.float32)
+    recipe = training_recipe(name) | {"lr": 0.05, "max_epochs": 15, "random_state": 0}
+    assert network_classifier(SMALL, **recipe).fit(X, y).score(X, y) > 0.9
+
+
+def test_there_are_no_other_recipes():
+    with pytest.raises(ValueError, match=r"there is no recipe 'audioset'; use one of \['esc50'"):
+        training_recipe("audioset")
+
+
+# -- the teacher of the paper ------------------------------------------------------------------
+
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "patch_size": 4,
+    "frequency_stride": 2,
+    "time_stride": 2,
+}
+ADAM = QUICK | {"optimizer": torch.optim.Adam, "lr": 5e-3, "n_steps": 40}
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    """The library of the AST."""
+    return pytest.importorskip("transformers", reason="the extra [ast] is not installed")
+
+
+@pytest.fixture(scope="module")
+def ast(transformers):
+    return partial(AudioSpectrogramTransformer, **TINY)
+
+
+def test_a_small_ast_learns_and_teaches(ast, images):
+    X, y = images
+    teacher = network_classifier(ast, **ADAM).fit(X, y)
+    assert teacher.score(X, y) > 0.9
+    assert student(teacher, balance=0.0, **ABLE).fit(X, y).score(X, y) > 0.9
+
+
+def test_weights_from_disk_are_those_that_were_saved_and_a_head_that_does_not_fit_is_new(
+    ast, images, tmp_path
+):
+    X, y = images
+    one = network_classifier(ast, **ADAM | {"n_steps": 1}).fit(X, y).module_.eval()
+    assert one.classes_ is None
+    one.model.config.id2label = dict(enumerate("bca"))
+    one.model.save_pretrained(tmp_path)
+    load = partial(AudioSpectrogramTransformer, weights=tmp_path)
+    same, other = (load(X.shape[1:], n).eval() for n in (3, 5))
+    clips = torch.tensor(X)
+    torch.testing.assert_close(same(clips), one(clips), atol=1e-6, rtol=0)
+    torch.testing.assert_close(other.embed(clips), one.embed(clips), atol=1e-6, rtol=0)
+    assert other(clips).shape == (48, 5)
+    assert same.classes_ == ["b", "c", "a"]
+    again = AudioSpectrogramTransformer(X.shape[1:], 3, weights=same.model)
+    assert again.model is same.model
+    ours = student(same, balance=0.0).fit(X, y)
+    lesson = ours.lesson_(X[:1])[0]
+    torch.testing.assert_close(lesson, torch.softmax(one(clips[:1])[0, [2, 0, 1]] / 5, dim=0))
+
+
+def test_fewer_frames_are_filled_up_with_zeros_and_features_are_halved(ast, images, transformers):
+    X = torch.tensor(images[0])
+    model = ast((1, 6, 12), 3).eval()
+    heard = torch.zeros(48, 12, 6)
+    heard[:, :7] = X[:, 0].transpose(1, 2) / 2
+    with torch.no_grad():
+        expected = model.model(heard).logits
+        short = AudioSpectrogramTransformer((1, 6, 7), 3, weights=model.model).eval()
+        torch.testing.assert_close(short(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((3, 6, 7), "are no log-mel spectrograms; an AST hears"),
+        ((40,), "are no log-mel spectrograms; an AST hears"),
+        ((1, 5, 7), "for 6 mel bands and at most 7 frames"),
+        ((1, 6, 8), "for 6 mel bands and at most 7 frames"),
+    ],
+)
+def test_an_ast_refuses_clips_that_it_cannot_hear(ast, shape, words):
+    model = ast((1, 6, 7), 3).model
+    with pytest.raises(ValueError, match=words):
+        AudioSpectrogramTransformer(shape, 3, weights=model)
+
+
+def test_an_ast_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-ddfad\[ast\]'"):
+        AudioSpectrogramTransformer((1, 6, 7), 3)
