@@ -80,7 +80,10 @@ def _in_worker(n_threads, function, *task):  # whose parts a cluster sends once,
 
 
 class FunctionalNetwork:
-    """A network as a function of its inputs and of one flat vector of all its parameters."""
+    """A network as a function of its inputs and of one flat vector of all its parameters.
+
+    Layers that draw (dropout) let everything through: a function gives the same result again.
+    """
 
     def __init__(self, module):
         if any(True for _ in module.buffers()):
@@ -89,7 +92,7 @@ class FunctionalNetwork:
                 "are no parameters and cannot be matched; use 'instance' or 'group' normalisation."
             )
             raise ValueError(msg)
-        self.module = module
+        self.module = module.eval()
         parameters = dict(module.named_parameters())
         self._names = list(parameters)
         self.shapes = [p.shape for p in parameters.values()]

@@ -77,7 +77,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         of each go first. A selector's clips are in order of choice, so that what is left is its
         choice of fewer. Distilled clips are not: what is left are some of them, worth less than a
         set that was distilled to be so small.
-    network : {"auto", "convnet", "mlp", "resnet18", "vgg11"} or callable, default="auto"
+    network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         A name, a module class or a callable ``(input_shape, n_classes) -> torch.nn.Module`` whose
         modules end in a linear layer called ``classifier``, which can grow. ``"auto"`` is a ConvNet
         for feature images and an MLP for rows.

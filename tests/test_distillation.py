@@ -100,6 +100,18 @@ def test_weights_that_were_let_go_are_found_again(problem, monkeypatch):
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=0)
 
 
+def test_dropout_lets_everything_through_so_that_a_step_can_be_computed_again(problem):
+    network, *rest = problem
+    module = torch.nn.Sequential(torch.nn.Dropout(), network.module)
+    with_dropout = FunctionalNetwork(module), *rest
+    clips, loss = loss_of(with_dropout, 5, 0)
+    again, without = loss_of(problem, 5, 0)
+    assert loss.item() == without.item()
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, clips), torch.autograd.grad(without, again), rtol=0, atol=0
+    )
+
+
 def test_networks_with_running_statistics_are_refused():
     with pytest.raises(ValueError, match=r"running statistics .* 'instance' or 'group'"):
         FunctionalNetwork(ConvNet(SHAPE, 2, normalization="batch"))
