@@ -42,7 +42,7 @@ KEY = ("data", "split", "network", "features", "what", "equal", "budget")
 # Each part: data set, split, network, budgets (FD-MFCC clips per class), methods, seeds.
 PRESETS: dict = {
     "smoke": [("fsdd", "official", "convnet-8", (1,), ("random", "mtt"), 1)],
-    "cpu": [("fsdd", "official", "convnet-32", (1, 10), ("random", "mtt"), 2)],
+    "cpu": [("fsdd", "official", "convnet-32", (1, 10), ("random", "mtt"), 1)],
     "gpu": [
         (data, split, "convnet-128", (1, 10, 50), ("random", "mtt"), 3)
         for data, split in (("fsdd", "official"), ("urbansound8k", "random"), ("ravdess", "random"))

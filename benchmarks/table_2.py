@@ -46,7 +46,7 @@ PRESETS: dict = {
     "smoke": [("fsdd", "convnet-8", (("mtt", 1), ("random", 2)), ("resnet18-8", "vgg11-8"), 1)],
     "cpu": [
         ("fsdd", "convnet-32", (*CLAIM, *FIFTY), CPU_JUDGES, 3),
-        *((data, "convnet-32", CLAIM, CPU_JUDGES, 3) for data in SPLITS if data != "fsdd"),
+        *((data, "convnet-32", CLAIM, CPU_JUDGES, 1) for data in SPLITS if data != "fsdd"),
         ("fsdd", "convnet-32", (FEW, MANY), ("vgg11", "resnet18"), 1),
     ],
     "gpu": [
