@@ -64,12 +64,12 @@ def part(data, network_name, cpc, scratch=MEMORIES, seeds=3):
 PRESETS: dict = {
     "smoke": [part("fsdd", "convnet-8", (2,), ("random",), 1)],
     "cpu": [
-        part("fsdd", "convnet-32", (20, 5)),
+        part("fsdd", "convnet-32", (20, 5, 1)),
         part("urbansound8k", "convnet-32", (20,)),
         part("ravdess", "convnet-32", (20,)),
     ],
     "gpu": [
-        part(data, name, (20, 5) if data == "fsdd" else (20,))
+        part(data, name, (20, 5, 1) if data == "fsdd" else (20,))
         for name in PAPER_NETWORKS
         for data in SPLITS
     ],
