@@ -97,6 +97,7 @@ class Results:
         if row is None:
             row = {**key, **function(**key)}
             self.rows.append(row)
+            self._name_processor()
             self.save()
         print(
             "  ".join(
@@ -104,6 +105,12 @@ class Results:
             )
         )
         return row
+
+    def _name_processor(self):
+        """Name this machine's processor, too, if others measured rows before."""
+        here, named = _processor(), self.content["machine"]["processor"]
+        if here not in named.split("; "):
+            self.content["machine"]["processor"] = f"{named}; {here}"
 
     def save(self, **summary):
         """Write the file, with a summary if there is one."""

@@ -125,6 +125,14 @@ def test_a_row_is_measured_once_and_found_again_by_another_process(results):
     assert (first, calls) == (again, [3])
 
 
+def test_every_machine_that_measured_a_row_is_named(results, monkeypatch):
+    for size, processor in ((1, "first"), (2, "second"), (3, "first"), (3, "third")):
+        monkeypatch.setattr(_harness, "_processor", lambda processor=processor: processor)
+        found = _harness.Results("several")
+        found.measure(lambda size: {"twice": 2 * size}, size=size)
+    assert found.content["machine"]["processor"] == "first; second"
+
+
 def test_pictures_leave_out_what_was_not_measured(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(_draw.Figure, "savefig", lambda figure, *_, **__: drawn.extend(figure.axes))
