@@ -15,8 +15,8 @@ set: ``mean`` has one prototype a class, the mean direction of its clips, ``near
 clip one, by its cosine. ``whole`` is the mean of all real clips.
 
 DisTrack (https://github.com/IsitaRex/DisTrack) prints figures for AudioMNIST, digits of other
-speakers in mel spectrograms of another kind. Two sets a seed each, five judges a set; clip by clip,
-with intervals of 95 % (see ``_sets.half_width``).
+speakers in mel spectrograms of another kind. Five judges a set; clip by clip, with intervals of
+95 % (see ``_sets.half_width``).
 """
 
 import warnings
@@ -81,7 +81,7 @@ PRESETS: dict = {
         (*DIGITS, "convnet-8", "Chromagram", ("dm",), ("direct",), (2,), ("network",), 1),
         (*DIGITS, "convnet-8", "Chromagram", ("whole",), ("direct",), (None,), MEANS[:1], 1),
     ],
-    "cpu": digits("convnet-32", 2),
+    "cpu": digits("convnet-32", 1),
     "gpu": digits("convnet-128", 2),
 }
 # Printed by DisTrack for AudioMNIST, in %.

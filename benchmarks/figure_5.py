@@ -37,14 +37,19 @@ from _sets import (
 )
 
 OURS = FEATURES
-OTHERS = ("MFCC", "LPCC", "LogMelSpectrogram", "Chromagram")
+CEPSTRA, SPECTRA = ("MFCC", "LPCC"), ("LogMelSpectrogram", "Chromagram")
+OTHERS = (*CEPSTRA, *SPECTRA)
 KEY = ("data", "split", "network", "features", "what", "equal", "budget")
-# Each part: data set, split, network, budgets (FD-MFCC clips per class), methods, seeds.
+BOTH = ("random", "mtt")
+# Each part: data set, split, network, features, budgets (FD-MFCC clips per class), methods, seeds.
 PRESETS: dict = {
-    "smoke": [("fsdd", "official", "convnet-8", (1,), ("random", "mtt"), 1)],
-    "cpu": [("fsdd", "official", "convnet-32", (1, 10), ("random", "mtt"), 1)],
+    "smoke": [("fsdd", "official", "convnet-8", (OURS, *OTHERS), (1,), BOTH, 1)],
+    "cpu": [
+        ("fsdd", "official", "convnet-32", (OURS, *CEPSTRA), (1, 10), BOTH, 1),
+        ("fsdd", "official", "convnet-32", SPECTRA, (1, 10), ("random",), 1),
+    ],
     "gpu": [
-        (data, split, "convnet-128", (1, 10, 50), ("random", "mtt"), 3)
+        (data, split, "convnet-128", (OURS, *OTHERS), (1, 10, 50), BOTH, 3)
         for data, split in (("fsdd", "official"), ("urbansound8k", "random"), ("ravdess", "random"))
     ],
 }
@@ -75,9 +80,9 @@ def rows_of(preset):
             )
         )
         for seed in range(3)
-        for data, split, network, budgets, methods, seeds in PRESETS[preset]
+        for data, split, network, kinds, budgets, methods, seeds in PRESETS[preset]
         if seed < seeds
-        for features in (OURS, *OTHERS)
+        for features in kinds
         for budget in budgets
         for what in methods
         for equal in (("clips",) if features == OURS else ("clips", "storage"))

@@ -51,7 +51,10 @@ BEHIND = 5  # points that another architecture may be behind the ConvNet
 # Each part: data set, split, network, methods, parameterisations, clips per class, judges, seeds.
 PRESETS: dict = {
     "smoke": [(*DIGITS, "convnet-8", METHODS, ("static",), (1,), ("convnet-8", "vgg11-8"), 1)],
-    "cpu": [(*DIGITS, "convnet-32", METHODS, KEPT, (10, 1), CPU_JUDGES, 2)],
+    "cpu": [
+        (*DIGITS, "convnet-32", ("mtt",), KEPT, (10,), CPU_JUDGES, 2),
+        (*DIGITS, "convnet-32", ("random",), KEPT, (10,), CPU_JUDGES[:1], 2),
+    ],
     "gpu": [(*DIGITS, "convnet-128", METHODS, KEPT, (10, 1), PAPER_NETWORKS, 2)],
 }
 

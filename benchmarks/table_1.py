@@ -89,8 +89,8 @@ PRESETS: dict = {
     ],
     "cpu": [
         *digits("convnet-32", 1),
-        *others("convnet-32", ("random",), FEW, (1, 10), 2),
-        *unknown_speakers("convnet-32", 2),
+        *others("convnet-32", ("random",), FEW, (1, 10), 1),
+        *unknown_speakers("convnet-32", 1),
         *others("convnet-32", ("group",), FEWER, (10,), 1),
         ("fsdd", "official", "vgg11-16", FEWER, (1,), 1),
         ("fsdd", "official", "resnet18-16", FEWER, (1,), 1),

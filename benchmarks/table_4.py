@@ -45,28 +45,30 @@ from sklearn.base import BaseEstimator
 
 KEY = ("data", "split", "network", "strategy", "what", "cpc")
 A_STEP, A_QUICK_STEP = 2, 5  # classes
-MEMORIES, BOUNDS = ("mtt", "dm", "herding", "random"), ("joint", "finetune")
+QUICK_MEMORIES, BOUNDS = ("dm", "herding", "random"), ("joint", "finetune")
+MEMORIES = ("mtt", *QUICK_MEMORIES)
 PAPER_NETWORKS = ("convnet-128", "resnet18", "vgg11")
 SPLITS = {"fsdd": "official", "urbansound8k": "random", "ravdess": "random"}
+OTHERS = ("urbansound8k", "ravdess")
 
 
-def part(data, network_name, cpc, scratch=MEMORIES, seeds=3):
+def part(data, network_name, cpc, memories=MEMORIES, seeds=3, strategies=("eeil", "scratch")):
     """Return the part of a preset on a data set: all strategies."""
-    strategies = (
-        *((bound, None, None) for bound in BOUNDS),
-        *(("eeil", what, n) for what in MEMORIES for n in cpc),
-        *(("scratch", what, n) for what in scratch for n in cpc),
-    )
-    return data, network_name, strategies, seeds
+    with_memory = tuple(product(strategies, memories, cpc))
+    return data, network_name, (*((bound, None, None) for bound in BOUNDS), *with_memory), seeds
 
 
 # Each part: data set, network, (strategy, memory, clips per class), seeds.
 PRESETS: dict = {
-    "smoke": [part("fsdd", "convnet-8", (2,), ("random",), 1)],
+    "smoke": [
+        part("fsdd", "convnet-8", (2,), seeds=1, strategies=("eeil",)),
+        part("fsdd", "convnet-8", (2,), ("random",), seeds=1, strategies=("scratch",)),
+    ],
     "cpu": [
-        part("fsdd", "convnet-32", (20, 5, 1)),
-        part("urbansound8k", "convnet-32", (20,)),
-        part("ravdess", "convnet-32", (20,)),
+        part("fsdd", "convnet-32", (20, 5)),
+        part("fsdd", "convnet-32", (1,), QUICK_MEMORIES),
+        *(part(data, "convnet-32", (20,), seeds=1) for data in OTHERS),
+        *(part(data, "convnet-32", (20,), QUICK_MEMORIES) for data in OTHERS),
     ],
     "gpu": [
         part(data, name, (20, 5, 1) if data == "fsdd" else (20,))
@@ -325,14 +327,15 @@ def draw(results):
 
 
 def rows_of(preset):
-    """Return the rows of a preset, seed by seed."""
-    return [
+    """Return the rows of a preset, seed by seed; what stands in several parts comes once."""
+    rows = [
         dict(zip((*KEY, "seed"), (data, SPLITS[data], name, *which, seed), strict=True))
         for seed in range(3)
         for data, name, strategies, seeds in PRESETS[preset]
         if seed < seeds
         for which in strategies
     ]
+    return [row for i, row in enumerate(rows) if row not in rows[:i]]
 
 
 def forget_experts(row):

@@ -163,7 +163,8 @@ def test_window_of_start_epochs_is_kept():
     matching = TrajectoryMatching(
         None,
         trajectories,
-        start_epochs=(1, 2),
+        epochs=range(1, 4),
+        last_start=2,
         epochs_matched=1,
         student_steps=1,
         batch_size=1,
@@ -175,12 +176,31 @@ def test_window_of_start_epochs_is_kept():
     assert {(s.start.item(), s.target.item()) for s in seen} == {(1, 2), (2, 3), (5, 6), (6, 7)}
 
 
+def test_epochs_that_count_together_are_matched_together():
+    trajectory = np.arange(0, 15, 3).reshape(1, 5, 1).astype(np.float32)  # what epoch it was
+    matching = TrajectoryMatching(
+        None,
+        trajectory,
+        epochs=range(0, 15, 3),
+        last_start=7,
+        epochs_matched=6,
+        student_steps=1,
+        batch_size=1,
+        augmentation=NoAugmentation(),
+        memory_budget=0,
+    )
+    generator = torch.Generator().manual_seed(0)
+    seen = {matching.segment(generator, "cpu") for _ in range(100)}
+    assert {(s.start.item(), s.target.item()) for s in seen} == {(0, 6), (3, 9), (6, 12)}
+
+
 @pytest.mark.parametrize(("n_clips", "batch_size"), [(7, 3), (4, 10)])
 def test_a_student_sees_every_clip_before_one_comes_again(n_clips, batch_size):
     matching = TrajectoryMatching(
         None,
         np.zeros((1, 2, 1)),
-        start_epochs=(0, 0),
+        epochs=range(2),
+        last_start=0,
         epochs_matched=1,
         student_steps=9,
         batch_size=batch_size,

@@ -135,7 +135,31 @@ def test_parameters_that_take_no_part_stay_as_they_are():
     ],
 )
 def test_what_no_student_can_start_or_arrive_at_is_not_recorded(parameters, epochs, last_start):
-    assert TrajectoryDistiller(**{"cpc": 10, **parameters})._window() == (epochs, last_start)
+    distiller = TrajectoryDistiller(**{"cpc": 10, **parameters})
+    assert distiller._window(2430) == (epochs, last_start, 2)
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "parameters", "window"),
+    [
+        (777, {}, (range(0, 43, 3), 36, 6)),
+        (777, {"cpc": 1}, (range(0, 43, 3), 15, 6)),
+        (777, {"min_start_epoch": 4}, (range(4, 43, 3), 36, 6)),
+        (777, {"batch_size": 16}, (range(15), 12, 2)),
+        (777, {"expert_epochs_matched": 4}, (range(15), 10, 4)),
+        (777, {"max_start_epoch": 9}, (range(12), 9, 2)),
+        (20, {}, (range(0, 141, 10), 120, 20)),
+        (10**6, {}, (range(15), 12, 2)),
+    ],
+)
+def test_short_epochs_count_together(n_clips, parameters, window):
+    distiller = TrajectoryDistiller(**{"cpc": 10, **parameters})
+    assert distiller._window(n_clips) == window
+
+
+def test_of_epochs_that_count_together_only_the_last_is_recorded():
+    every = experts(epochs=range(7), batch_size=7)
+    assert_same(experts(epochs=range(0, 7, 3), batch_size=7), [expert[::3] for expert in every])
 
 
 def test_clips_are_read_a_batch_at_a_time(tmp_path):

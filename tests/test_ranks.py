@@ -216,7 +216,8 @@ def matching():
     return TrajectoryMatching(
         network,
         experts,
-        start_epochs=(0, 2),
+        epochs=range(4),
+        last_start=2,
         epochs_matched=1,
         student_steps=3,
         batch_size=2,

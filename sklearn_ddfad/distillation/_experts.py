@@ -148,7 +148,7 @@ class Training:
             if epoch > 0:
                 run_epoch()
             if epoch in self.epochs:
-                trajectory[epoch - self.epochs.start] = theta.cpu().numpy()
+                trajectory[self.epochs.index(epoch)] = theta.cpu().numpy()
         return trajectory
 
 

@@ -33,8 +33,9 @@ from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
 from sklearn_ddfad.distillation._base import BaseDistiller, Matching
 from sklearn_ddfad.distillation._experts import train_experts
 
-_EXPERT_EPOCHS = 14
+_EXPERT_EPOCHS, _EPOCHS_MATCHED = 14, 2
 _FEW, _LAST_START_OF_FEW = 5, 5
+_STEPS, _MOST_EPOCHS = 50, 10  # epochs shorter than so many steps go together, up to so many
 _GRAPHS, _GRAPH_BYTES = 10, 200_000_000  # of steps, kept where no budget says otherwise
 _MOST_BYTES_OF_WEIGHTS = 2**28  # of all steps of a student; beyond that, only some steps keep them
 _TINY = 1e-12  # keeps 0 / 0 away where an expert did not move at all (a single class)
@@ -237,7 +238,8 @@ class TrajectoryMatching(Matching):
     network: FunctionalNetwork
     experts: list[np.ndarray]
     _: KW_ONLY
-    start_epochs: tuple[int, int]
+    epochs: range  # recorded of each expert
+    last_start: int
     epochs_matched: int
     student_steps: int
     batch_size: int
@@ -263,11 +265,12 @@ class TrajectoryMatching(Matching):
         )
 
     def segment(self, generator, device):
-        """Return a random stretch of a random expert, recorded from the first start epoch on."""
+        """Return a random stretch of a random expert."""
         expert = self.experts[_integer(generator, 0, len(self.experts) - 1)]
-        start = _integer(generator, *self.start_epochs) - self.start_epochs[0]
-        epochs = (start, start + self.epochs_matched)
-        return Segment(*(torch.tensor(expert[epoch], device=device) for epoch in epochs))
+        starts = self.epochs[: (self.last_start - self.epochs.start) // self.epochs.step + 1]
+        start = starts[_integer(generator, 0, len(starts) - 1)]
+        ends = (self.epochs.index(epoch) for epoch in (start, start + self.epochs_matched))
+        return Segment(*(torch.tensor(expert[row], device=device) for row in ends))
 
     def batches(self, clips, generator):
         """Return N batches, ``(indices, draw)``: the set in random order, again and again."""
@@ -330,18 +333,21 @@ class TrajectoryDistiller(BaseDistiller):
         Experts trained.
     expert_epochs : int or None, default=None
         Epochs that each may be trained for; ``None`` is 14, or as many as `max_start_epoch` asks
-        for. What no student could start at or arrive at is neither trained nor recorded.
+        for. What no student could start at or arrive at is neither trained nor recorded. Where
+        neither of them, nor `expert_epochs_matched`, is given and data are few, epochs of less
+        than 50 steps count together, up to ten as one: 2,500 clips are trained on for 14 epochs,
+        800 for 42, every third of which is recorded.
     student_steps : int, default=20
         N of Eq. 3.
-    expert_epochs_matched : int, default=2
-        M of Eq. 3.
+    expert_epochs_matched : int or None, default=None
+        M of Eq. 3; ``None`` is 2, or as many as count for 2 where data are few.
     real_guidance : float, default=0.0
         γ of the NSD paper [3]_: how much the student's cross-entropy on a batch of real clips, in
         the end, adds to Eq. 3.
     min_start_epoch, max_start_epoch : int, default=0 and None
         The first and the last epoch at which a student may start. ``None`` is the last that can be
-        matched, and 5 for fewer than five clips a class, which can only teach what experts learn
-        early.
+        matched, and 5 (or what counts for 5) for fewer than five clips a class, which can only
+        teach what experts learn early.
     max_iter : int or None, default=None
         Updates of the distilled clips; ``None`` is 200, and up to 600 for sets of less than 50
         clips, whose updates are cheap.
@@ -428,7 +434,7 @@ class TrajectoryDistiller(BaseDistiller):
         "n_experts": [Interval(Integral, 1, None, closed="left")],
         "expert_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "student_steps": [Interval(Integral, 1, None, closed="left")],
-        "expert_epochs_matched": [Interval(Integral, 1, None, closed="left")],
+        "expert_epochs_matched": [Interval(Integral, 1, None, closed="left"), None],
         "real_guidance": [Interval(Real, 0, None, closed="left")],
         "min_start_epoch": [Interval(Integral, 0, None, closed="left")],
         "max_start_epoch": [Interval(Integral, 0, None, closed="left"), None],
@@ -448,7 +454,7 @@ class TrajectoryDistiller(BaseDistiller):
         n_experts=12,
         expert_epochs=None,
         student_steps=20,
-        expert_epochs_matched=2,
+        expert_epochs_matched=None,
         real_guidance=0.0,
         min_start_epoch=0,
         max_start_epoch=None,
@@ -504,7 +510,7 @@ class TrajectoryDistiller(BaseDistiller):
 
     def _matching_loss(self, X, codes, rng, checkpoint):
         """Train the experts, or take them from the cache; return the loss against them."""
-        epochs, last_start = self._window()
+        epochs, last_start, epochs_matched = self._window(len(X))
         n_classes = len(self.classes_)
         network = functional_network(
             self.network, self.input_shape_, n_classes, seed=0, device=self.device_
@@ -529,8 +535,9 @@ class TrajectoryDistiller(BaseDistiller):
         return TrajectoryMatching(
             network,
             experts,
-            start_epochs=(self.min_start_epoch, last_start),
-            epochs_matched=self.expert_epochs_matched,
+            epochs=epochs,
+            last_start=last_start,
+            epochs_matched=epochs_matched,
             student_steps=self.student_steps,
             batch_size=self.batch_size,
             augmentation=self.augmentation_,
@@ -546,16 +553,16 @@ class TrajectoryDistiller(BaseDistiller):
             self.real_guidance, X, codes, self.batch_size, self.augmentation_, self.device_
         )
 
-    def _window(self):
-        """Return the epochs recorded of an expert, whatever `cpc`, and the last to start at."""
-        matched = self.expert_epochs_matched
+    def _window(self, n_clips):
+        """Return the epochs recorded of an expert, whatever `cpc`, the last start, and M."""
+        unit = self._epochs_that_count_as_one(n_clips)
+        matched = self.expert_epochs_matched or _EPOCHS_MATCHED * unit
         n_epochs, last_start = self.expert_epochs, self.max_start_epoch
         if n_epochs is None:
-            n_epochs = _EXPERT_EPOCHS if last_start is None else last_start + matched
+            n_epochs = _EXPERT_EPOCHS * unit if last_start is None else last_start + matched
         if last_start is None:
-            last_start = min(
-                _LAST_START_OF_FEW if self.cpc < _FEW else n_epochs, n_epochs - matched
-            )
+            early = _LAST_START_OF_FEW * unit if self.cpc < _FEW else n_epochs
+            last_start = min(early, n_epochs - matched)
         if last_start + matched > n_epochs or last_start < 0:
             msg = (
                 f"expert_epochs={n_epochs} ends before max_start_epoch={self.max_start_epoch} plus "
@@ -569,4 +576,12 @@ class TrajectoryDistiller(BaseDistiller):
             )
             raise ValueError(msg)
         last_end = n_epochs if self.max_start_epoch is None else last_start + matched
-        return range(self.min_start_epoch, last_end + 1), last_start
+        return range(self.min_start_epoch, last_end + 1, unit), last_start, matched
+
+    def _epochs_that_count_as_one(self, n_clips):
+        """Return how many: few steps would only show how an expert begins."""
+        given = self.expert_epochs_matched, self.expert_epochs, self.max_start_epoch
+        if any(number is not None for number in given):
+            return 1
+        steps = ceil(n_clips / self.batch_size)
+        return min(max(round(_STEPS / steps), 1), _MOST_EPOCHS)
