@@ -109,24 +109,13 @@ class BaseDistiller(BaseReducer):
         """Return how many updates `n_clips` take where ``max_iter`` is None."""
 
     def _reduce(self, X, codes, rng):
-        self.device_ = resolve_device(self.device)
-        if self.soft_labels and self.estimator is not None:
-            check_learns_soft_labels(self.estimator)
-        self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
-        self._ranks = ranks = join(self.device_)
-        n_students = self.n_students or ranks.size
-        parameters = {**self.get_params(deep=False), "n_students": n_students}
-        ranks.check_same((_plain(parameters), X.shape, codes))
-        checkpoint = Checkpoint(self.checkpoint, parameters, X, codes)
-        seed = checkpoint.seed(ranks.from_first(draw_seed(rng)))
-        rng = np.random.RandomState(ranks.from_first(seed))
+        checkpoint, n_students, rng = self._begin(X, codes, rng)
         train, validation = self._split(codes, rng)
+        X_train, codes_train = X.subset(train), codes[train]
         parameterization = self.parameterization or Direct()
-        decoder = parameterization.plan(X.subset(train), codes[train], self.cpc)
-        matching = self._matching_loss(X.subset(train), codes[train], rng, checkpoint)
-        clips, small_codes = self._initial_clips(
-            X.subset(train), codes[train], decoder.clips_per_class, rng
-        )
+        decoder = parameterization.plan(X_train, codes_train, self.cpc)
+        matching = self._matching_loss(X_train, codes_train, rng, checkpoint)
+        clips, small_codes = self._initial_clips(X_train, codes_train, decoder.clips_per_class, rng)
         max_iter = self.max_iter or self._iterations(len(clips))
         judge = network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
         selection = Selection(judge, (X.subset(validation), codes[validation]), max_iter, decoder)
@@ -140,18 +129,39 @@ class BaseDistiller(BaseReducer):
             soft_labels=self.soft_labels,
             largest_loss=matching.largest,
             n_students=n_students,
-            ranks=ranks,
+            ranks=self._ranks,
         )
         self._descend(descent, matching, selection, max_iter, checkpoint)
         assert selection.best is not None  # the last iterate is always looked at
-        best = ranks.from_first(selection.best)
+        best = self._ranks.from_first(selection.best)
+        return best.clips, small_codes, self._kept(best, decoder)
+
+    def _begin(self, X, codes, rng):
+        """Refuse what cannot be; return where the fit is kept, its students, and what it draws by.
+
+        All ranks agree on these.
+        """
+        self.device_ = resolve_device(self.device)
+        if self.soft_labels and self.estimator is not None:
+            check_learns_soft_labels(self.estimator)
+        self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
+        self._ranks = ranks = join(self.device_)
+        n_students = self.n_students or ranks.size
+        parameters = {**self.get_params(deep=False), "n_students": n_students}
+        ranks.check_same((_plain(parameters), X.shape, codes))
+        checkpoint = Checkpoint(self.checkpoint, parameters, X, codes)
+        seed = checkpoint.seed(ranks.from_first(draw_seed(rng)))
+        return checkpoint, n_students, np.random.RandomState(ranks.from_first(seed))
+
+    def _kept(self, best, decoder):
+        """Return what a set keeps beside its clips, and their labels."""
         self.soft_labels_ = best.soft_labels
         kept = {"soft_labels": best.soft_labels}
         if self._learns_alpha:
             self.learning_rate_ = kept["learning_rate"] = best.alpha
-        if not isinstance(parameterization, Direct):
+        if not isinstance(self.parameterization or Direct(), Direct):
             kept |= {"numbers": best.numbers, "decoder": decoder}
-        return best.clips, small_codes, kept
+        return kept
 
     def _split(self, codes, rng):
         """Return indices to learn from and indices to select on, if there can be any."""
