@@ -46,7 +46,7 @@ PRESETS: dict = {
     "smoke": [("fsdd", "convnet-8", (("mtt", 1), ("random", 2)), ("resnet18-8", "vgg11-8"), 1)],
     "cpu": [
         ("fsdd", "convnet-32", CLAIM, CPU_JUDGES, 2),
-        ("fsdd", "convnet-32", FIFTY, CPU_JUDGES, 1),
+        ("fsdd", "convnet-32", (("dm", 10), *FIFTY), CPU_JUDGES, 1),
         *((data, "convnet-32", CLAIM, CPU_JUDGES, 1) for data in SPLITS if data != "fsdd"),
     ],
     "gpu": [
