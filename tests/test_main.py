@@ -23,7 +23,7 @@ from sklearn_ddfad._report import Column, peak_memory, picture, table
 from sklearn_ddfad.datasets._files import write_audio
 
 JUDGES = ["--repeats", "2", "--judge-steps", "1"]
-TINY = ["--experts", "1", "--max-iter", "1", "--student-steps", "1", *JUDGES]
+TINY = ["--experts", "1", "--max-iter", "4", "--student-steps", "1", *JUDGES]
 
 
 def write_folder(folder, *, n_clips=24, rate=8000, column=None, change_test=1.0):
