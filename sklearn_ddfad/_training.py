@@ -17,6 +17,7 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNetClassifier
+from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
 from torch import nn
 from torch.func import functional_call, grad, vmap
@@ -314,6 +315,14 @@ _SETTINGS: dict[str, Any] = {  # of skorch, where it is not told otherwise
 }
 
 
+class _TableOfEpochs(PrintLog):
+    """Lays out the table only where it is shown: a line takes as long as a step of a small set."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.verbose:
+            super().on_epoch_end(net, **kwargs)
+
+
 class NetworkClassifier(NeuralNetClassifier):
     """What :func:`network_classifier` returns: skorch, with shape, device and seed settled."""
 
@@ -387,6 +396,11 @@ class NetworkClassifier(NeuralNetClassifier):
     def _probabilities(self, y):
         """Return labels as probabilities, ``(n_clips, n_classes)``; those that are stay so."""
         return F.one_hot(y, len(self.classes_)).float() if y.ndim == 1 else y
+
+    @property
+    def _default_callbacks(self):
+        callbacks = dict(super()._default_callbacks)
+        return list((callbacks | {"print_log": _TableOfEpochs()}).items())
 
     def initialize_module(self):
         """Build the network for the clips and classes of ``fit``."""

@@ -114,7 +114,7 @@ def test_the_printed_table_is_the_reported_one(distilled):
     assert f"α = {report['learning_rate']:.3g}" in distilled.said
     assert f"Peak memory {report['peak_memory_gb']:.2f} GB" in distilled.said
     assert report["judge_seeds"] == [0, 1]
-    assert report["distiller"]["max_iter"] == 1
+    assert report["distiller"]["max_iter"] == 4
     assert {"python", "torch", "sklearn-ddfad"} <= set(report["versions"])
 
 
