@@ -2,7 +2,9 @@
 
 The same as in ``_normalization.py``, where the notation is. An array has the shape
 ``(n_clips, height, width, n_channels)``: the innermost loops run over channels, and a clip's image
-stays in the cache from one pass to the next. numba compiles a function when it is first called and
+stays in the cache from one pass to the next. Points are visited window by window, ``(a, b)``, and
+in it ``(s, t)``, then those at the border that are in none: to divide by the size of a window at
+each point would take longer than all else. numba compiles a function when it is first called and
 keeps it on disk, where there is a folder it may write to.
 """
 
@@ -77,14 +79,16 @@ def normalize_backward(dp, z, weight, bias, mean, rstd, floor, ph, pw, dz, dy_me
         for k in range(n_channels):
             scale[k] = weight[k] * rstd[i, k]
             shift[k] = bias[k] - scale[k] * mean[i, k]
-        for a in range(pooled_h):
-            for b in range(pooled_w):
-                x = z[i, a, b]
-                g = dp[i, a // ph, b // pw]
-                for k in range(n_channels):
-                    dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
-                    e[k] += dy
-                    e_n[k] += dy * x[k]
+        for a in range(dp.shape[1]):
+            for b in range(dp.shape[2]):
+                g = dp[i, a, b]
+                for s in range(ph):
+                    for t in range(pw):
+                        x = z[i, a * ph + s, b * pw + t]
+                        for k in range(n_channels):
+                            dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
+                            e[k] += dy
+                            e_n[k] += dy * x[k]
         for k in range(n_channels):
             r = rstd[i, k]
             e[k] *= share / size
@@ -93,18 +97,22 @@ def normalize_backward(dp, z, weight, bias, mean, rstd, floor, ph, pw, dz, dy_me
             dy_n[i, k] = e_n[k]
             along[k] = -scale[k] * e_n[k] * r
             constant[k] = -scale[k] * e[k] - along[k] * mean[i, k]
+        for a in range(dp.shape[1]):
+            for b in range(dp.shape[2]):
+                g = dp[i, a, b]
+                for s in range(ph):
+                    for t in range(pw):
+                        x = z[i, a * ph + s, b * pw + t]
+                        out = dz[i, a * ph + s, b * pw + t]
+                        for k in range(n_channels):
+                            dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
+                            out[k] = constant[k] + along[k] * x[k] + share * scale[k] * dy
         for a in range(height):
-            for b in range(width):
+            for b in range(pooled_w if a < pooled_h else 0, width):
                 x = z[i, a, b]
                 out = dz[i, a, b]
-                if a < pooled_h and b < pooled_w:
-                    g = dp[i, a // ph, b // pw]
-                    for k in range(n_channels):
-                        dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
-                        out[k] = constant[k] + along[k] * x[k] + share * scale[k] * dy
-                else:
-                    for k in range(n_channels):
-                        out[k] = constant[k] + along[k] * x[k]
+                for k in range(n_channels):
+                    out[k] = constant[k] + along[k] * x[k]
 
 
 @_compiled
@@ -129,17 +137,26 @@ def normalize_double_backward(
         for k in range(n_channels):
             scale[k] = weight[k] * rstd[i, k]
             shift[k] = bias[k] - scale[k] * mean[i, k]
+        for a in range(dp.shape[1]):
+            for b in range(dp.shape[2]):
+                g = dp[i, a, b]
+                for s in range(ph):
+                    for t in range(pw):
+                        x = z[i, a * ph + s, b * pw + t]
+                        v = u[i, a * ph + s, b * pw + t]
+                        for k in range(n_channels):
+                            u_sum[k] += v[k]
+                            u_z[k] += v[k] * x[k]
+                        for k in range(n_channels):
+                            dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
+                            u_dy[k] += v[k] * dy
         for a in range(height):
-            for b in range(width):
+            for b in range(pooled_w if a < pooled_h else 0, width):
                 x = z[i, a, b]
                 v = u[i, a, b]
                 for k in range(n_channels):
                     u_sum[k] += v[k]
                     u_z[k] += v[k] * x[k]
-                if a < pooled_h and b < pooled_w:
-                    g = dp[i, a // ph, b // pw]
-                    for k in range(n_channels):
-                        u_dy[k] += v[k] * (g[k] if scale[k] * x[k] + shift[k] > floor else zero)
         for k in range(n_channels):
             m, r, w = mean[i, k], rstd[i, k], scale[k]
             u_mean = u_sum[k] / size
@@ -155,18 +172,28 @@ def normalize_double_backward(
             z_by_u[k] = r * c_u
             z_by_dy[k] = r * c_dy * share
         grad_dp[i] = 0
+        for a in range(dp.shape[1]):
+            for b in range(dp.shape[2]):
+                g = dp[i, a, b]
+                grad_g = grad_dp[i, a, b]
+                for s in range(ph):
+                    for t in range(pw):
+                        x = z[i, a * ph + s, b * pw + t]
+                        v = u[i, a * ph + s, b * pw + t]
+                        out = grad_z[i, a * ph + s, b * pw + t]
+                        for k in range(n_channels):
+                            dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
+                            out[k] = z_by_dy[k] * dy
+                        for k in range(n_channels):
+                            out[k] += z_constant[k] + z_by_z[k] * x[k] + z_by_u[k] * v[k]
+                        for k in range(n_channels):
+                            grad_dy = y_constant[k] + scale[k] * v[k] + y_by_z[k] * x[k]
+                            passes = scale[k] * x[k] + shift[k] > floor
+                            grad_g[k] += share * grad_dy if passes else zero
         for a in range(height):
-            for b in range(width):
+            for b in range(pooled_w if a < pooled_h else 0, width):
                 x = z[i, a, b]
                 v = u[i, a, b]
                 out = grad_z[i, a, b]
                 for k in range(n_channels):
                     out[k] = z_constant[k] + z_by_z[k] * x[k] + z_by_u[k] * v[k]
-                if a < pooled_h and b < pooled_w:
-                    g = dp[i, a // ph, b // pw]
-                    grad_g = grad_dp[i, a // ph, b // pw]
-                    for k in range(n_channels):
-                        passes = scale[k] * x[k] + shift[k] > floor
-                        out[k] += z_by_dy[k] * g[k] if passes else zero
-                        grad_dy = y_constant[k] + scale[k] * v[k] + y_by_z[k] * x[k]
-                        grad_g[k] += share * grad_dy if passes else zero
