@@ -2,10 +2,10 @@
 
 The same as in ``_normalization.py``, where the notation is. An array has the shape
 ``(n_clips, height, width, n_channels)``: the innermost loops run over channels, and a clip's image
-stays in the cache from one pass to the next. Points are visited window by window, ``(a, b)``, and
-in it ``(s, t)``, then those at the border that are in none: to divide by the size of a window at
-each point would take longer than all else. numba compiles a function when it is first called and
-keeps it on disk, where there is a folder it may write to.
+stays in the cache from one pass to the next. Points at the border that are in no window have loops
+of their own, and what a window sums up is summed up window by window: both are several times faster
+than to ask each point. numba compiles a function when it is first called and keeps it on disk,
+where there is a folder it may write to.
 """
 
 from typing import Any
@@ -79,16 +79,14 @@ def normalize_backward(dp, z, weight, bias, mean, rstd, floor, ph, pw, dz, dy_me
         for k in range(n_channels):
             scale[k] = weight[k] * rstd[i, k]
             shift[k] = bias[k] - scale[k] * mean[i, k]
-        for a in range(dp.shape[1]):
-            for b in range(dp.shape[2]):
-                g = dp[i, a, b]
-                for s in range(ph):
-                    for t in range(pw):
-                        x = z[i, a * ph + s, b * pw + t]
-                        for k in range(n_channels):
-                            dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
-                            e[k] += dy
-                            e_n[k] += dy * x[k]
+        for a in range(pooled_h):
+            for b in range(pooled_w):
+                x = z[i, a, b]
+                g = dp[i, a // ph, b // pw]
+                for k in range(n_channels):
+                    dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
+                    e[k] += dy
+                    e_n[k] += dy * x[k]
         for k in range(n_channels):
             r = rstd[i, k]
             e[k] *= share / size
@@ -97,16 +95,14 @@ def normalize_backward(dp, z, weight, bias, mean, rstd, floor, ph, pw, dz, dy_me
             dy_n[i, k] = e_n[k]
             along[k] = -scale[k] * e_n[k] * r
             constant[k] = -scale[k] * e[k] - along[k] * mean[i, k]
-        for a in range(dp.shape[1]):
-            for b in range(dp.shape[2]):
-                g = dp[i, a, b]
-                for s in range(ph):
-                    for t in range(pw):
-                        x = z[i, a * ph + s, b * pw + t]
-                        out = dz[i, a * ph + s, b * pw + t]
-                        for k in range(n_channels):
-                            dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
-                            out[k] = constant[k] + along[k] * x[k] + share * scale[k] * dy
+        for a in range(pooled_h):
+            for b in range(pooled_w):
+                x = z[i, a, b]
+                out = dz[i, a, b]
+                g = dp[i, a // ph, b // pw]
+                for k in range(n_channels):
+                    dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
+                    out[k] = constant[k] + along[k] * x[k] + share * scale[k] * dy
         for a in range(height):
             for b in range(pooled_w if a < pooled_h else 0, width):
                 x = z[i, a, b]
@@ -137,19 +133,17 @@ def normalize_double_backward(
         for k in range(n_channels):
             scale[k] = weight[k] * rstd[i, k]
             shift[k] = bias[k] - scale[k] * mean[i, k]
-        for a in range(dp.shape[1]):
-            for b in range(dp.shape[2]):
-                g = dp[i, a, b]
-                for s in range(ph):
-                    for t in range(pw):
-                        x = z[i, a * ph + s, b * pw + t]
-                        v = u[i, a * ph + s, b * pw + t]
-                        for k in range(n_channels):
-                            u_sum[k] += v[k]
-                            u_z[k] += v[k] * x[k]
-                        for k in range(n_channels):
-                            dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
-                            u_dy[k] += v[k] * dy
+        for a in range(pooled_h):
+            for b in range(pooled_w):
+                x = z[i, a, b]
+                v = u[i, a, b]
+                g = dp[i, a // ph, b // pw]
+                for k in range(n_channels):
+                    u_sum[k] += v[k]
+                    u_z[k] += v[k] * x[k]
+                for k in range(n_channels):
+                    dy = g[k] if scale[k] * x[k] + shift[k] > floor else zero
+                    u_dy[k] += v[k] * dy
         for a in range(height):
             for b in range(pooled_w if a < pooled_h else 0, width):
                 x = z[i, a, b]
