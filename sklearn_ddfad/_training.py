@@ -326,6 +326,8 @@ class _TableOfEpochs(PrintLog):
 class NetworkClassifier(NeuralNetClassifier):
     """What :func:`network_classifier` returns: skorch, with shape, device and seed settled."""
 
+    builds = "module__network"  # the parameter that says which network
+
     def __init__(
         self,
         module,
@@ -437,45 +439,56 @@ def fresh(estimator, rng):
     return copy.set_params(**{name: draw_seed(rng) for name in names})
 
 
-def fit_on(estimator, X, y):
+def fit_on(estimator, X, y, class_names=None, **fit_params):
     """Fit a classifier on hard labels, or on soft ones, and return it.
 
     Soft labels are probabilities of shape ``(n_clips, n_classes)``, and the classes are then the
     indices of the columns. :class:`NetworkClassifier` takes them as they are. Any other classifier
     is given each clip once for each class that it may be, weighted by the probability: the loss is
-    the same.
+    the same. One that learns from a teacher is told what class indices stand for, `class_names`.
+    The rest goes to its ``fit``.
     """
+    prefix, last = _last_step(estimator)
+    named = class_names is not None and has_fit_parameter(last, "class_names")
+    if named:
+        fit_params[f"{prefix}class_names"] = class_names
     if np.ndim(y) < 2:
-        return estimator.fit(X, y)
+        return estimator.fit(X, y, **fit_params)
     check_probabilities(y, np.shape(X)[0])
-    prefix = check_learns_soft_labels(estimator)
-    if prefix is None:
-        return estimator.fit(X, y)
+    check_learns_soft_labels(estimator)
+    if isinstance(last, NetworkClassifier):
+        return estimator.fit(X, y, **fit_params)
     probabilities = np.asarray(y)
     clips, codes = np.nonzero(probabilities)
     weights = {f"{prefix}sample_weight": probabilities[clips, codes]}
-    return estimator.fit(np.asarray(X)[clips], codes, **weights)
+    return estimator.fit(np.asarray(X)[clips], codes, **weights, **fit_params)
 
 
-def check_learns_soft_labels(estimator):
-    """Refuse a classifier that :func:`fit_on` cannot teach soft labels.
-
-    Returns what its ``sample_weight`` is prefixed with in a pipeline, or None where it takes soft
-    labels as they are.
-    """
+def _last_step(estimator):
+    """Return the classifier at the end of a pipeline, and the prefix of what its ``fit`` takes."""
     prefix, last = "", estimator
     while isinstance(last, Pipeline):
         name, last = last.steps[-1]
         prefix += f"{name}__"
-    if isinstance(last, NetworkClassifier):
-        return None
-    if not has_fit_parameter(last, "sample_weight"):
+    return prefix, last
+
+
+def check_learns_soft_labels(estimator):
+    """Refuse a classifier that :func:`fit_on` cannot teach soft labels."""
+    _, last = _last_step(estimator)
+    if not isinstance(last, NetworkClassifier) and not has_fit_parameter(last, "sample_weight"):
         msg = (
             f"{type(last).__name__} cannot learn from soft labels: its fit takes no sample_weight; "
             "use network_classifier(), another classifier that does, or hard labels."
         )
         raise ValueError(msg)
-    return prefix
+
+
+def check_learns_classes(estimator, class_names):
+    """Refuse a classifier whose teacher does not know these classes."""
+    _, last = _last_step(estimator)
+    if hasattr(last, "check_classes"):
+        last.check_classes(class_names)
 
 
 def check_probabilities(P, n_clips):

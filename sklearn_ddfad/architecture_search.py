@@ -387,7 +387,8 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         shelf = _Shelf(checkpoint, estimators)
         with shelf.given_back_if_refused():
             self.proxy_ = self._proxy_set(learned, seed_of_proxy, shelf.folder)
-        trial = _Trial(self._learned_from(learned), tested, self.proxy == "early_stopping")
+        is_shortened = self.proxy == "early_stopping"
+        trial = _Trial(self._learned_from(learned), tested, is_shortened, self.classes_)
         self._keep(names, candidates, self._tried(trial, estimators, shelf, rng))
         if self.refit:
             started = perf_counter()
@@ -418,7 +419,8 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if isinstance(candidate, Mapping):
             candidate = partial(ConvNet, **candidate)
         template = network_classifier(n_steps=_STEPS) if self.estimator is None else self.estimator
-        return fresh(template, rng).set_params(module__network=candidate)
+        estimator = fresh(template, rng)
+        return estimator.set_params(**{estimator.builds: candidate})
 
     def _given_validation(self, X_val, y_val):
         """Return the validation clips that were given, and their class indices, or None."""
@@ -662,6 +664,7 @@ class _Trial:
     learned: tuple  # clips and targets
     tested: tuple
     is_shortened: bool
+    class_names: np.ndarray
 
     def __call__(self, i, estimator):
         """Return `i`, and the row of the candidate; whatever goes wrong is told there."""
@@ -678,12 +681,12 @@ class _Trial:
 
     def _train(self, estimator):
         X, y = _readable(estimator, self.learned[0]), self.learned[1]
+        shortened = {}
         if self.is_shortened:
             ours = isinstance(estimator, NetworkClassifier)
             n_epochs = estimator.n_epochs(len(X)) if ours else estimator.max_epochs
-            estimator.fit(X, y, epochs=ceil(n_epochs / _SHORT))
-        else:
-            fit_on(estimator, X, y)
+            shortened["epochs"] = ceil(n_epochs / _SHORT)
+        fit_on(estimator, X, y, self.class_names, **shortened)
 
     def _test(self, estimator):
         X, y = self.tested

@@ -18,7 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ddfad._training import draw_seed, fit_on, network_classifier
+from sklearn_ddfad._training import (
+    check_learns_classes,
+    draw_seed,
+    fit_on,
+    network_classifier,
+)
 from sklearn_ddfad._validation import (
     HasMethods,
     Interval,
@@ -81,7 +86,10 @@ class BaseReducer(
         X = check_features(self, X)
         self.classes_, codes = check_labels(y, len(X))
         self.input_shape_ = X.shape[1:]
+        self.check_classes(self.classes_)
         self._check_cpc(codes)
+        if self.estimator is not None:
+            check_learns_classes(self.estimator, self.classes_)
         rng = check_random_state(self.random_state)
         clips, small_codes, kept = self._reduce(X, codes, rng)
         self.distilled_ = DistilledSet(
@@ -93,7 +101,7 @@ class BaseReducer(
         self.y_distilled_ = self.distilled_.y
         soft_labels = self.distilled_.soft_labels
         labels = small_codes if soft_labels is None else soft_labels
-        self.estimator_ = fit_on(self._new_estimator(rng), clips, labels)
+        self.estimator_ = fit_on(self._new_estimator(rng), clips, labels, self.classes_)
         return self
 
     def transform(self, X=None):
@@ -142,9 +150,30 @@ class BaseReducer(
         X = self._check_like_fitted(X)
         return in_batches(self.estimator_.predict_proba, X)
 
+    @available_if(lambda self: hasattr(self.estimator, "decision_function"))
+    def decision_function(self, X):
+        """Return how sure the estimator is of each class; parameters as in :meth:`predict`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_clips,) or (n_clips, n_classes)
+            As ``estimator_.decision_function`` gives them, classes in the order of ``classes_``.
+        """
+        X = self._check_like_fitted(X)
+        return in_batches(self.estimator_.decision_function, X)
+
     def _check_like_fitted(self, X):
         check_is_fitted(self)
         return check_features(self, X, reset=False)
+
+    def check_classes(self, classes):
+        """Refuse classes that clips cannot be made of: none is refused here.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+            Labels there are, sorted.
+        """
 
     def _check_cpc(self, codes):
         n_small, n_clips = self.cpc * len(self.classes_), len(codes)

@@ -91,11 +91,21 @@ class DistilledClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.distiller_.predict(X)
 
-    @available_if(lambda self: self.estimator is None or hasattr(self.estimator, "predict_proba"))
+    @available_if(lambda self: hasattr(self._judge, "predict_proba"))
     def predict_proba(self, X):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         check_is_fitted(self)
         return self.distiller_.predict_proba(X)
+
+    @available_if(lambda self: hasattr(self._judge, "decision_function"))
+    def decision_function(self, X):
+        """Return how sure the classifier is of each class, as its own ``decision_function``."""
+        check_is_fitted(self)
+        return self.distiller_.decision_function(X)
+
+    @property
+    def _judge(self):
+        return self.distiller if self.estimator is None else self.estimator
 
 
 class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
@@ -163,6 +173,11 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         """
         distilled = self.fit(X, y).distiller_.distilled_
         return distilled.X.copy(), distilled.y.copy()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
 
 
 class NetworkEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

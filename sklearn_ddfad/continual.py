@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.dummy import DummyClassifier
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -61,11 +61,12 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     ----------
     memory : distiller, selector, sampler or None
         What keeps clips of the classes of a step, cloned in each: ``TrajectoryDistiller(20)``,
-        ``HerdingSelector(20)``, or anything with ``fit_resample(X, y)``. It sees the clips of that
-        step alone. A selector with ``embedding="network"`` looks through the network of this
-        classifier, as in EEIL. Its seeds come from the `random_state` below, the ``estimator`` of a
-        distiller or selector is put aside, and in a ``checkpoint`` each step has a folder of its
-        own. ``None`` keeps nothing.
+        ``HerdingSelector(20)``, or anything with ``fit_resample(X, y)``, which gets images as rows
+        if its tags say that it takes no others. It sees the clips of that step alone. A selector
+        with ``embedding="network"`` looks through the network of this classifier, as in EEIL. Its
+        seeds come from the `random_state` below, the ``estimator`` of a distiller or selector is
+        put aside, and in a ``checkpoint`` each step has a folder of its own. ``None`` keeps
+        nothing.
     strategy : {"eeil", "finetune", "scratch"}, default="eeil"
         ``"eeil"`` is the above. ``"finetune"`` learns from new clips and memory by cross-entropy
         alone, the lower bound where `memory` is None. ``"scratch"`` trains a new network on the
@@ -79,8 +80,8 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         set that was distilled to be so small.
     network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         A name, a module class or a callable ``(input_shape, n_classes) -> torch.nn.Module`` whose
-        modules end in a linear layer called ``classifier``, which can grow. ``"auto"`` is a ConvNet
-        for feature images and an MLP for rows.
+        modules end in a linear layer, the last one that they hold, which can grow. ``"auto"`` is a
+        ConvNet for feature images and an MLP for rows.
     n_steps : int, default=400
         Gradient steps of stage 1, and at least 20 epochs; stage 3 takes half of that.
     learning_rate : float, default=0.1
@@ -340,9 +341,11 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 msg = "strategy='scratch' learns from the memory alone; give a memory."
                 raise ValueError(msg)
             return None
-        keeper = fresh(self.memory, self._rng)
+        apart = np.random.RandomState([self._seed, len(steps), 1])  # networks are alike for all
+        keeper = fresh(self.memory, apart)
         if isinstance(keeper, BaseReducer):
             keeper.set_params(estimator=DummyClassifier())
+            keeper.check_classes(step.classes)
         for name, value in keeper.get_params().items():
             last = name.rpartition("__")[2]
             if last == "checkpoint" and value is not None:
@@ -375,16 +378,10 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Return a new network, or the one there is with an output more for each new class."""
         seed, n_classes = draw_seed(self._rng), sum(map(len, steps))
         if len(steps) > 1 and self.strategy != "scratch":
-            return grown(self.module_, len(steps[-1]), seed)
+            return grown(self.module_, n_classes - len(steps[-1]), len(steps[-1]), seed)
         with isolated_rng(seed):
             module = make_network(self.network, self.input_shape_, n_classes)
-        head = getattr(module, "classifier", None)
-        if not isinstance(head, nn.Linear) or head.out_features != n_classes:
-            msg = (
-                f"{type(module).__name__} does not end in a linear layer called classifier that "
-                f"has {n_classes} outputs and could grow; give it one."
-            )
-            raise ValueError(msg)
+        last_layer(module, n_classes)
         return module
 
     def _learn(self, module, clips, steps, teachers=(), *, balanced=False):
@@ -455,20 +452,34 @@ def _check_fewer(cpc, step):
 # ------------------------------------------------------------------------------------------
 
 
-def grown(module, n_new, seed):
-    """Return a copy of a network whose last layer, ``classifier``, has `n_new` more outputs.
+def last_layer(module, n_classes):
+    """Return the name of the last linear layer in a network, if it could grow."""
+    parts = module.named_modules()
+    layers = [(name, part) for name, part in parts if name and type(part) is nn.Linear]
+    if not layers or layers[-1][1].out_features != n_classes:
+        msg = (
+            f"{type(module).__name__} does not end in a linear layer that has {n_classes} outputs "
+            "and could grow; give it one."
+        )
+        raise ValueError(msg)
+    return layers[-1][0]
+
+
+def grown(module, n_old, n_new, seed):
+    """Return a copy of a network whose last layer has `n_new` outputs beside `n_old`.
 
     The outputs there were stay as they are.
     """
     module = deepcopy(module)
-    old = module.classifier
-    has_bias, n_old = old.bias is not None, old.out_features
+    name = last_layer(module, n_old)
+    old = module.get_submodule(name)
     with isolated_rng(seed):
-        module.classifier = nn.Linear(old.in_features, n_old + n_new, bias=has_bias)
-    module.classifier.to(old.weight.device)
+        layer = nn.Linear(old.in_features, n_old + n_new, bias=old.bias is not None)
+    layer.to(old.weight.device)
     with torch.no_grad():
-        for new_part, part in zip(module.classifier.parameters(), old.parameters(), strict=True):
+        for new_part, part in zip(layer.parameters(), old.parameters(), strict=True):
             new_part[:n_old] = part
+    module.set_submodule(name, layer)
     return module
 
 
@@ -556,9 +567,9 @@ def kept_by(keeper, step):
         return None
     if not hasattr(keeper, "fit_resample"):
         return as_clips(keeper.fit(step.X, step.y).distilled_)
-    X, y = keeper.fit_resample(step.X, step.y)
+    X, y = _resampled(keeper, step)
     kept = DistilledSet(
-        np.asarray(X, np.float32),
+        X,
         np.asarray(y),
         provenance={"method": type(keeper).__name__, "n_clips_seen": step.n_clips},
     )
@@ -569,6 +580,19 @@ def kept_by(keeper, step):
         )
         raise ValueError(msg)
     return kept
+
+
+def _resampled(sampler, step):
+    """Return what a sampler makes of clips, given as rows where it does not take images."""
+    as_rows = not _takes_images(sampler)
+    X, y = sampler.fit_resample(step.X.reshape(step.n_clips, -1) if as_rows else step.X, step.y)
+    X = np.asarray(X, np.float32)
+    return X.reshape(-1, *step.X.shape[1:]) if as_rows else X, y
+
+
+def _takes_images(sampler):
+    """Tell what a sampler says of itself; those of imbalanced-learn take rows."""
+    return not hasattr(sampler, "__sklearn_tags__") or get_tags(sampler).input_tags.three_d_array
 
 
 def as_clips(distilled):

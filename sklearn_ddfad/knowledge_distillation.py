@@ -4,6 +4,7 @@ The teacher is another network, an ensemble, an Audio Spectrogram Transformer, a
 recipes are those of the paper on the Time-Frequency Enhancer.
 """
 
+from copy import deepcopy
 from numbers import Real
 
 import numpy as np
@@ -107,6 +108,8 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
     array(['low', 'low', 'high', 'high'], dtype='<U4')
     """
 
+    builds = "student"
+
     def __init__(
         self,
         teacher,
@@ -127,7 +130,7 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
         device = device if device == resolved else resolved  # the same object, for a clone
         super().__init__(**{"module": make_network, "device": device} | kwargs)
 
-    def fit(self, X, y, teacher_X=None, **fit_params):
+    def fit(self, X, y, teacher_X=None, class_names=None, **fit_params):
         """Let the student learn, after the teacher, if that is not fitted yet.
 
         Parameters
@@ -140,6 +143,9 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
         teacher_X : sequence of length n_clips or None, default=None
             The same clips as the teacher hears them, other features or recordings, say. It is then
             asked about them once, whatever ``consistent`` is. ``None`` is `X`.
+        class_names : array-like of shape (n_classes,) or None, default=None
+            What the teacher calls the classes, sorted, where `y` numbers them from 0 on or is soft:
+            a distiller tells its ``estimator`` so. ``None``: as `y` does.
         **fit_params : dict
             As in ``skorch.NeuralNetClassifier``.
 
@@ -164,19 +170,38 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             y = classes[codes]
         else:
             check_probabilities(y, len(X))
+        names = class_names if class_names is not None else None if is_soft else classes
         lessons: torch.Tensor | None = None
         self.lesson_: Lesson | None = None
         if self.balance < 1:
-            heard = _check_heard(X, teacher_X)
-            teacher = _fitted(self.teacher, heard, y)
-            n_classes = shape[1] if is_soft else len(classes)
-            order = _order(teacher, None if is_soft else classes, n_classes)
+            heard = _check_heard(X, teacher_X, self.teacher)
+            teacher = self.teacher
+            if not _is_fitted(teacher):
+                named = y if is_soft or class_names is None else np.asarray(names)[y]
+                teacher, names = _taught(teacher, heard, named), None
+            order = _order(teacher, names, shape[1] if is_soft else len(classes))
             self.lesson_ = Lesson(teacher, order, self.temperature, self.device)
             if teacher_X is not None or not self.consistent:
                 lessons = torch.cat([self.lesson_(batch).cpu() for batch in _batches(heard)])
             else:
                 self.lesson_(heard[:1])  # what is wrong is told before the student begins
         return super().fit(X, y, lessons=lessons, **fit_params)
+
+    def check_classes(self, names):
+        """Refuse classes that the teacher, if it is fitted, does not know; a distiller asks first.
+
+        Parameters
+        ----------
+        names : ndarray of shape (n_classes,)
+            Labels there will be, sorted.
+
+        Raises
+        ------
+        ValueError
+            If the teacher knows other classes, or tells no probabilities.
+        """
+        if self.balance < 1 and _is_fitted(self.teacher):
+            _order(self.teacher, names, len(names))
 
     @property
     def teacher_(self):
@@ -249,14 +274,15 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
         return super().predict_proba(check_features(self, X, reset=False)[:])
 
 
-def _check_heard(X, teacher_X):
+def _check_heard(X, teacher_X, teacher):
     """Return what the teacher hears of the clips: :class:`Rows` of features, or as it is given."""
     if teacher_X is None:
         return X
     if len(teacher_X) != len(X):
         msg = f"teacher_X holds {len(teacher_X)} clips, X {len(X)}; they must be the same ones."
         raise ValueError(msg)
-    return teacher_X
+    is_net = isinstance(teacher, nn.Module | NetworkClassifier)
+    return Rows(np.asarray(from_torch(teacher_X), np.float32)) if is_net else teacher_X
 
 
 def _batches(heard):
@@ -279,7 +305,9 @@ class Lesson:
     """
 
     def __init__(self, teacher, order, temperature, device):
-        self.teacher = teacher.to(device) if isinstance(teacher, nn.Module) else teacher
+        if isinstance(teacher, nn.Module):
+            teacher = clone(teacher, safe=False).eval().to(device)
+        self.teacher = teacher
         self.order, self.temperature, self.device = order, temperature, device
 
     @torch.no_grad()
@@ -289,7 +317,9 @@ class Lesson:
             logits = self.teacher(torch.as_tensor(X).to(self.device))
             _check_as_many(logits.shape[1], len(self.order))
         else:  # logits up to a constant, which softmax does not see
-            logits = torch.as_tensor(np.asarray(self.teacher.predict_proba(from_torch(X)))).log()
+            told = np.asarray(self.teacher.predict_proba(from_torch(X)))
+            _check_told(told, type(self.teacher).__name__)
+            logits = torch.as_tensor(told).log()
         return torch.softmax(logits[:, self.order] / self.temperature, dim=1).float()
 
 
@@ -302,10 +332,20 @@ def _check_as_many(n_known, n_classes):
         raise ValueError(msg)
 
 
-def _fitted(teacher, heard, y):
-    """Return a teacher that is fitted: as it is, or now, on the clips as it hears them."""
+def _check_told(probabilities, name):
+    if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        msg = (
+            f"what {name} tells in predict_proba are no probabilities: a row is "
+            f"{np.array2string(probabilities[0], precision=3, threshold=5)}; a skorch classifier "
+            "tells them with criterion=torch.nn.CrossEntropyLoss."
+        )
+        raise ValueError(msg)
+
+
+def _is_fitted(teacher):
+    """Tell whether a teacher is ready to be asked; refuse one that could not be."""
     if isinstance(teacher, nn.Module):
-        return clone(teacher, safe=False).eval()
+        return True
     if not hasattr(teacher, "predict_proba"):
         msg = (
             f"{type(teacher).__name__} tells no probabilities; teach by a classifier with "
@@ -315,15 +355,20 @@ def _fitted(teacher, heard, y):
     try:
         check_is_fitted(teacher)
     except NotFittedError:
-        plain = isinstance(heard, Rows) and not isinstance(teacher, NetworkClassifier)
-        return fit_on(clone(teacher), heard[:] if plain else heard, y)
-    return teacher
+        return False
+    return True
+
+
+def _taught(teacher, heard, y):
+    """Return a classifier fitted on the clips as it hears them."""
+    plain = isinstance(heard, Rows) and not isinstance(teacher, NetworkClassifier)
+    return fit_on(clone(teacher), heard[:] if plain else heard, y)
 
 
 def _order(teacher, classes, n_classes):
     """Return the columns of a teacher in the order of the sorted labels.
 
-    Soft labels have no names (`classes` is None), their columns are those of the teacher, sorted.
+    Where these have no names (`classes` is None) they are the classes of the teacher, sorted.
     """
     known = getattr(teacher, "classes_", None)
     if known is None:
@@ -476,8 +521,8 @@ class AudioSpectrogramTransformer(nn.Module):
     weights : str, path, ASTForAudioClassification or None, default=None
         A folder, or a name on the Hugging Face hub such as
         ``"MIT/ast-finetuned-audioset-10-10-0.4593"``, from where weights are loaded; if they know
-        another number of classes, the last layer is drawn anew. Or a model that is there already.
-        ``None`` draws all at random.
+        another number of classes, the last layer is drawn anew. Or a model that is there already,
+        of which a copy is made. ``None`` draws all at random.
     scale : float, default=0.5
         What features are multiplied with. Those of our extractors have standard deviation 1 and
         published weights expect 0.5. It is 1 for what ``transformers.ASTFeatureExtractor`` makes,
@@ -552,7 +597,7 @@ class AudioSpectrogramTransformer(nn.Module):
 def _ast(input_shape, n_classes, weights, config):
     """Return the model that `weights` stand for."""
     if isinstance(weights, nn.Module):
-        return weights
+        return _copy_for(n_classes, weights)
     try:
         from transformers import ASTConfig, ASTForAudioClassification
     except ImportError as error:
@@ -568,3 +613,13 @@ def _ast(input_shape, n_classes, weights, config):
     _, n_mels, n_frames = input_shape
     shape = {"num_mel_bins": n_mels, "max_length": n_frames, "num_labels": n_classes}
     return ASTForAudioClassification(ASTConfig(**shape | config))
+
+
+def _copy_for(n_classes, model):
+    """Return a copy of a model, its last layer drawn anew where there are other classes."""
+    model = deepcopy(model)
+    if model.config.num_labels != n_classes:
+        head = model.classifier.dense
+        model.classifier.dense = nn.Linear(head.in_features, n_classes).to(head.weight)
+        model.config.num_labels = model.num_labels = n_classes
+    return model

@@ -68,7 +68,6 @@ INVERTER_EXPECTED_FAILED_CHECKS = {
     "check_fit1d": FIT,
     "check_n_features_in": FIT,
     "check_n_features_in_after_fitting": FIT,
-    "check_estimators_overwrite_params": "it cannot compare the extractor, a parameter",
     "check_dict_unchanged": SHAPE,
     "check_dtype_object": SHAPE,
     "check_estimators_dtypes": SHAPE,

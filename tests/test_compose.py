@@ -1,15 +1,23 @@
-"""NetworkEmbedding: what a network sees, before any classifier."""
+"""What stands before and behind a small set: an embedding, any classifier."""
 
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import cross_val_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
+from sklearn.svm import LinearSVC
 
-from sklearn_ddfad import NetworkEmbedding, network_classifier
+from sklearn_ddfad import (
+    DistilledClassifier,
+    NetworkEmbedding,
+    RandomSelector,
+    network_classifier,
+)
 from sklearn_ddfad._training import draw_seed
 from sklearn_ddfad._validation import Rows
 
@@ -108,3 +116,23 @@ def test_what_cannot_be_embedded_is_refused_before_any_training(crossed, monkeyp
         NetworkEmbedding().fit(X, None)
     with pytest.raises(ValueError, match=r"was fitted on features of shape \(2, 1\) for each clip"):
         fitted.transform(X[:, :, None].repeat(3, axis=2))
+
+
+def test_a_classifier_tells_of_a_small_set_what_it_can_tell_of_a_large_one(crossed):
+    X, y = crossed
+    for estimator, name in ((LinearSVC(), "decision_function"), (GaussianNB(), "predict_proba")):
+        selector = RandomSelector(4, estimator=estimator, random_state=0)
+        for classifier in (
+            selector,
+            DistilledClassifier(selector),
+            DistilledClassifier(RandomSelector(4, random_state=0), estimator),
+        ):
+            told = getattr(classifier.fit(X, y), name)(X)
+            assert told.shape[0] == len(y)
+            assert np.isfinite(told).all()
+            assert {"predict_proba", "decision_function"} - {name} == {
+                other
+                for other in ("predict_proba", "decision_function")
+                if not hasattr(classifier, other)
+            }
+            assert 0 <= cross_val_score(classifier, X, y, scoring="roc_auc", cv=2).mean() <= 1

@@ -14,6 +14,8 @@ from sklearn_ddfad import (
     DistillationSampler,
     DistilledSet,
     DistributionDistiller,
+    EnhancedNetwork,
+    GradientDistiller,
     HerdingSelector,
     RandomSelector,
     RehearsalClassifier,
@@ -120,12 +122,20 @@ def test_a_grown_network_says_the_same_of_old_classes():
     network = ConvNet((3, 8, 9), 2, width=4)
     X = torch.randn(5, 3, 8, 9, generator=torch.Generator().manual_seed(0))
     before = network(X)
-    larger = grown(network, 3, seed=0)
+    larger = grown(network, network.classifier.out_features, 3, seed=0)
     assert larger(X).shape == (5, 5)
     torch.testing.assert_close(larger(X)[:, :2], before)
     larger.features[0].weight.data += 1
     torch.testing.assert_close(network(X), before, rtol=0, atol=0)
     assert network.classifier.out_features == 2
+
+
+def test_a_network_grows_wherever_its_last_layer_is():
+    network = EnhancedNetwork((1, 16, 41), 2, backbone="convnet")
+    X = torch.randn(5, 1, 16, 41, generator=torch.Generator().manual_seed(0))
+    larger = grown(network, 2, 1, seed=0)
+    assert larger(X).shape == (5, 3)
+    torch.testing.assert_close(larger(X)[:, :2], network(X))
 
 
 # -- strategies --------------------------------------------------------------------------
@@ -371,6 +381,34 @@ def test_a_sampler_of_imbalanced_learn_may_keep_the_memory_but_no_class_may_be_m
     assert np.mean(said[-1] == y) > 0.9
     with pytest.raises(ValueError, match=r"of the classes \['bee'\]; they must .* be of \['ant'"):
         rehearsal(FirstOfEachClass(without=["ant"])).fit(X[:2], y[:2])
+
+
+def test_a_sampler_gets_images_as_it_takes_them(animals):
+    X, y = animals
+    images = X.reshape(180, 1, 2, 3)
+    few = RandomUnderSampler(sampling_strategy=lambda y: dict.fromkeys(y, 4), random_state=0)
+    for sampler in (few, DistillationSampler(RandomSelector(4, random_state=0))):
+        memory = rehearsal(sampler, n_steps=1).fit(images, y).memory_
+        assert memory.X.shape == (24, 1, 2, 3)
+        for clip, label in zip(memory.X, memory.y, strict=True):
+            assert (y[(clip == images).all(axis=(1, 2, 3))] == label).any()
+
+
+def test_a_memory_that_needs_two_classes_is_refused_one_before_any_training(animals, monkeypatch):
+    X, y = animals
+    monkeypatch.setattr(NetworkClassifier, "fit", None)
+    for distiller in (TrajectoryDistiller(2), GradientDistiller(2)):
+        with pytest.raises(ValueError, match="has nothing to match with one class, ant"):
+            rehearsal(distiller).fit(X[y == "ant"], y[y == "ant"])
+
+
+def test_whatever_remembers_the_first_step_is_learned_alike(animals):
+    X, y = animals
+    first = np.isin(y, STEPS[0])
+    samplers = None, RandomSelector(2), FirstOfEachClass(), DistributionDistiller(2, **quick)
+    said = [rehearsal(each).fit(X[first], y[first]).predict_proba(X) for each in samplers]
+    for each in said[1:]:
+        np.testing.assert_array_equal(each, said[0])
 
 
 def test_a_memory_is_saved_loaded_and_the_beginning_of_another_rehearsal(animals, tmp_path):

@@ -15,17 +15,23 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from sklearn_ddfad import (
+    ArchitectureSearch,
     AudioSpectrogramTransformer,
     Augmentation,
     ConvNet,
+    DistilledClassifier,
+    DistributionDistiller,
     KnowledgeDistillationClassifier,
+    RandomSelector,
     evaluate,
     network_classifier,
     training_recipe,
 )
+from sklearn_ddfad._validation import Rows
 from sklearn_ddfad.augmentation import draw_mixture, mix
 
 SMALL = partial(ConvNet, width=4, depth=1)
@@ -243,6 +249,60 @@ def test_soft_labels_are_of_the_sorted_classes_of_the_teacher(images):
     assert from_soft.classes_.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("names", [["a", "b", "c"], [1, 2, 3]], ids=["letters", "from one on"])
+@pytest.mark.parametrize("is_fitted", [True, False])
+def test_a_distiller_and_a_search_tell_its_student_what_classes_are_called(
+    images, names, is_fitted
+):
+    X, y = images
+    y = np.array(names)[np.searchsorted(["a", "b", "c"], y)]
+    teacher = make_pipeline(ROWS, LogisticRegression())
+    if is_fitted:
+        teacher = FrozenEstimator(teacher.fit(X, y))
+    learner = student(teacher, balance=0.0, **ABLE)
+    selector = RandomSelector(8, random_state=0)
+    reducer = clone(selector).set_params(estimator=learner).fit(X, y)
+    assert reducer.score(X, y) > 0.8
+    assert set(reducer.predict(X)) <= set(names)
+    assert DistilledClassifier(selector, learner).fit(X, y).score(X, y) > 0.8
+    soft = DistributionDistiller(2, estimator=learner, soft_labels=True, max_iter=1, device="cpu")
+    assert soft.fit(X, y).predict(X).dtype == y.dtype
+    for proxy in (selector, "whole", "early_stopping"):
+        search = ArchitectureSearch({"kd": learner}, proxy, refit=False, random_state=0).fit(X, y)
+        assert search.best_score_ > 0.3
+
+
+def test_a_distiller_refuses_a_teacher_of_other_classes_before_it_begins(images, monkeypatch):
+    X, y = images
+    monkeypatch.setattr(DistributionDistiller, "_reduce", None)
+    with pytest.raises(ValueError, match="the teacher knows the classes 'a', 'b', 'd'"):
+        DistributionDistiller(2, estimator=student(Loud(["a", "b", "d"]))).fit(X, y)
+
+
+def test_a_search_lets_each_candidate_be_the_student(images):
+    X, y = images
+    space = [{"depth": 1, "width": 4}, {"depth": 2, "width": 16}]
+    learner = student(GaussianNB(), balance=1.0)
+    counted = [
+        [row["n_parameters"] for row in search.fit(X, y).rows_]
+        for search in (
+            ArchitectureSearch(space, "early_stopping", estimator=judge, refit=False)
+            for judge in (learner, network_classifier(**QUICK))
+        )
+    ]
+    assert counted[0] == counted[1]
+    assert counted[0][0] < counted[0][1]
+
+
+def test_a_module_hears_other_features_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(Rows, "BATCH_BYTES", 4 * 4 * 42)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 5)), np.resize(["a", "b", "c"], 12)
+    heard = rng.normal(size=(12, 1, 6, 7))
+    ours = student(Loud(), network="mlp").fit(X, y, teacher_X=heard)
+    assert [len(batch) for batch in ours.teacher_.seen] == [4, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("teacher", "words"),
     [
@@ -252,6 +312,15 @@ def test_soft_labels_are_of_the_sorted_classes_of_the_teacher(images):
         ),
         (nn.Flatten(), r"teacher gives 42 logits, the labels are of 3 classes"),
         (StandardScaler(), r"StandardScaler tells no probabilities; teach by a classifier"),
+        (
+            NeuralNetClassifier(
+                ConvNet,
+                module__input_shape=(1, 6, 7),
+                module__n_classes=3,
+                classes=["a", "b", "c"],
+            ).initialize(),  # its criterion would want a softmax at the end of the network
+            r"what NeuralNetClassifier tells in predict_proba are no probabilities: a row is \[",
+        ),
     ],
 )
 def test_a_teacher_of_other_things_is_refused_before_the_student_begins(images, teacher, words):
@@ -472,8 +541,11 @@ def test_weights_from_disk_are_those_that_were_saved_and_a_head_that_does_not_fi
     torch.testing.assert_close(other.embed(clips), one.embed(clips), atol=1e-6, rtol=0)
     assert other(clips).shape == (48, 5)
     assert same.classes_ == ["b", "c", "a"]
-    again = AudioSpectrogramTransformer(X.shape[1:], 3, weights=same.model)
-    assert again.model is same.model
+    again, new = (AudioSpectrogramTransformer(X.shape[1:], n, weights=same.model) for n in (3, 4))
+    torch.testing.assert_close(again.eval()(clips), same(clips))
+    assert again.model is not same.model  # which is not to be trained further
+    assert new(clips).shape == (48, 4)
+    assert new.classes_ is None
     ours = student(same, balance=0.0).fit(X, y)
     lesson = ours.lesson_(X[:1])[0]
     torch.testing.assert_close(lesson, torch.softmax(one(clips[:1])[0, [2, 0, 1]] / 5, dim=0))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
@@ -280,6 +281,22 @@ def test_running_statistics_are_refused(kind):
 
     with pytest.raises(ValueError, match="running statistics"):
         kind(1, network=network).fit(images(12), np.arange(12) % 3)
+
+
+@pytest.mark.parametrize("kind", [GradientDistiller, TrajectoryDistiller])
+def test_one_class_alone_is_refused_where_a_network_learns_nothing_from_it(kind):
+    X = np.random.default_rng(0).normal(size=(9, 4))
+    with pytest.raises(ValueError, match="nothing to match with one class, owl: a network"):
+        kind(2).fit(X, ["owl"] * 9)
+
+
+def test_beginnings_from_the_same_real_clip_part():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(24, 3, 4, 5)), np.repeat([0, 1], [20, 4])
+    distiller = DistributionDistiller(10, max_iter=3, estimator=DummyClassifier(), random_state=0)
+    with pytest.warns(UserWarning, match="class 1 has 4 clips, fewer than cpc=10"):
+        few = distiller.fit(X, y).distilled_
+    assert len(np.unique(few.X[few.y == 1], axis=0)) == 10
 
 
 def test_a_network_without_embedding_is_refused():

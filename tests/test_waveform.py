@@ -1,5 +1,6 @@
 """Sets that are kept as raw samples: what is heard of them, how many fit, and the way to a WAV."""
 
+import pickle
 from copy import deepcopy
 from math import prod
 
@@ -253,6 +254,19 @@ def test_samples_can_be_learned_at_the_step_size_of_the_distillers(words):
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_a_fit_goes_on_with_an_extractor_that_comes_from_elsewhere(words, tmp_path):
+    X, y, extractor = words
+    elsewhere = pickle.loads(pickle.dumps(extractor))
+    kept = {"max_iter": 2, "random_state": 0, "estimator": DummyClassifier()}
+    first, again = (
+        DistributionDistiller(
+            1, parameterization=Waveform(each), checkpoint=tmp_path / "fit", **kept
+        ).fit(X, y)
+        for each in (extractor, elsewhere)
+    )
+    np.testing.assert_array_equal(again.distilled_.X, first.distilled_.X)
 
 
 def test_a_frozen_extractor_survives_clone(words):

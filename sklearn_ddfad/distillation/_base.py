@@ -22,6 +22,8 @@ from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, join
 from sklearn_ddfad.parameterization import Direct, Parameterization, decoded
 
+_APART = 0.1  # standard deviations that the beginnings from one clip lie apart
+
 
 class Iterate(NamedTuple):
     """What is being distilled, as it is at one iteration, on the device."""
@@ -113,7 +115,8 @@ class BaseDistiller(BaseReducer):
         train, validation = self._split(codes, rng)
         X_train, codes_train = X.subset(train), codes[train]
         parameterization = self.parameterization or Direct()
-        decoder = parameterization.plan(X_train, codes_train, self.cpc)
+        decoder = parameterization.plan(X, codes, self.cpc)
+        self._clips_per_class = decoder.clips_per_class
         matching = self._matching_loss(X_train, codes_train, rng, checkpoint)
         clips, small_codes = self._initial_clips(X_train, codes_train, decoder.clips_per_class, rng)
         max_iter = self.max_iter or self._iterations(len(clips))
@@ -168,10 +171,19 @@ class BaseDistiller(BaseReducer):
         return hold_out(codes, self.validation_fraction, rng)
 
     def _initial_clips(self, X, codes, cpc, rng):
-        """Return what the descent starts from: real clips, or noise as loud as they are."""
+        """Return what the descent starts from: real clips, or noise as loud as they are.
+
+        A clip that is taken more than once is a little different each time, else the copies would
+        stay alike for ever.
+        """
         chosen = pick_per_class(codes, cpc, rng)
         if self.init == "real":
-            return X[chosen], codes[chosen]
+            clips, again = X[chosen], np.ones(len(chosen), bool)
+            again[np.unique(chosen, return_index=True)[1]] = False
+            if again.any():
+                noise = rng.standard_normal((again.sum(), *X.shape[1:]))
+                clips[again] += (_APART * X.mean_and_std()[1] * noise).astype(np.float32)
+            return clips, codes[chosen]
         noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)
         mean, std = X.mean_and_std()
         return (mean + std * noise).astype(np.float32), codes[chosen]
@@ -213,6 +225,17 @@ class BaseDistiller(BaseReducer):
                 "distilled clips are hardly better than where they started. Lower learning_rate."
             )
             warnings.warn(msg, ConvergenceWarning, stacklevel=4)
+
+
+def refuse_a_single_class(distiller, classes):
+    """Refuse what a network has nothing to learn from, so that there is nothing to match."""
+    if len(classes) == 1:
+        msg = (
+            f"{type(distiller).__name__} has nothing to match with one class, {classes[0]}: a "
+            "network learns nothing from it; give two classes or more, or use "
+            "DistributionDistiller."
+        )
+        raise ValueError(msg)
 
 
 def _plain(parameters):

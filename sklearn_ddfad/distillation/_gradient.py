@@ -20,7 +20,7 @@ import torch
 from sklearn_ddfad._training import FunctionalNetwork, functional_network
 from sklearn_ddfad._validation import Interval
 from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
-from sklearn_ddfad.distillation._base import BaseDistiller, Matching
+from sklearn_ddfad.distillation._base import BaseDistiller, Matching, refuse_a_single_class
 from sklearn_ddfad.distillation._classes import ClassBatches
 
 _NETWORK_BATCH, _NETWORK_RATE = 256, 0.1
@@ -150,12 +150,12 @@ class GradientDistiller(BaseDistiller):
         What the learned numbers are; ``None`` is ``Direct()``, the features of the clips. There
         are as many numbers as `cpc` clips a class have features, and maybe more clips.
     outer_loop : int or None, default=None
-        Moments at which a network is matched before the next is drawn; ``None`` is `cpc`, as
-        published, and at most 50.
+        Moments at which a network is matched before the next is drawn; ``None`` is the number of
+        distilled clips a class, as published, and at most 50.
     inner_loop : int or None, default=None
         Epochs that it is trained for on the distilled clips from one moment to the next; ``None``
-        is ``100 / cpc``, and 1 for a single clip a class: a fifth of what was published, in steps
-        five times as long.
+        is 100 by that number, and 1 for a single clip a class: a fifth of what was published, in
+        steps five times as long.
     max_iter : int or None, default=None
         Updates of the distilled clips; ``None`` is 400.
     batch_size : int, default=64
@@ -266,6 +266,8 @@ class GradientDistiller(BaseDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
+    check_classes = refuse_a_single_class
+
     def _iterations(self, n_clips):
         return 400
 
@@ -282,12 +284,12 @@ class GradientDistiller(BaseDistiller):
             new_network,
             ClassBatches(X, codes, self.batch_size, self.augmentation_, self.device_),
             self.augmentation_,
-            outer_loop=self.outer_loop or min(self.cpc, _MOST_MOMENTS),
-            inner_loop=self.inner_loop or _inner_loop(self.cpc),
+            outer_loop=self.outer_loop or min(self._clips_per_class, _MOST_MOMENTS),
+            inner_loop=self.inner_loop or _inner_loop(self._clips_per_class),
         )
         checkpoint.begin()
         return matching
 
 
-def _inner_loop(cpc):
-    return 1 if cpc == 1 else max(round(_EPOCHS_OF_A_NETWORK / cpc), 1)
+def _inner_loop(clips_per_class):
+    return 1 if clips_per_class == 1 else max(round(_EPOCHS_OF_A_NETWORK / clips_per_class), 1)

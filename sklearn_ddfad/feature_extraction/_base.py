@@ -334,8 +334,10 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
         scale = np.where(still, 1.0, scale)
         if not self.standardize:
             mean, scale = np.zeros_like(mean), np.ones_like(scale)
-        self.mean_ = mean.astype(np.float32)[..., None]
-        self.scale_ = scale.astype(np.float32)[..., None]
+        # As they come back from a file, strides and all: a fit that goes on compares them.
+        self.mean_, self.scale_ = (
+            part.astype(np.float32).reshape(*part.shape, 1).copy() for part in (mean, scale)
+        )
 
 
 def written(out, shape, fill):
