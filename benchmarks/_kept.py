@@ -3,7 +3,8 @@
 ``direct``, ``static``
     The features themselves; their cepstra, of which differences follow.
 ``lsvd``, ``learned``, ``ldct``, ``dct``, ``svd``, ``dwt``
-    Spectra and kernels of this kind; with ``static-`` before it, those of the cepstra.
+    Spectra and kernels of this kind, of the sizes that keep most; with ``static-`` before it, those
+    of the cepstra; with ``-twice`` after it, twice the clips, of two fifths of the frames.
 ``waveform``, ``waveform-0.2``, ``waveform-whole``
     Samples: as many a clip as it has features, of so many seconds, of all that is listened to.
 """
@@ -32,6 +33,8 @@ def parameterization(name, equal, extractor):
         kept = Waveform(extractor, named[option] if option in named else float(option))
     elif name == "static":
         kept = Static()
+    elif option == "twice":
+        kept = TwiceTheClips(kind)
     else:
         kept = Spectral(option or kind, of=Static() if option else None)
     return EqualClips(kept) if equal == "clips" else kept
@@ -46,6 +49,22 @@ class EqualClips(Parameterization):
     def plan(self, X, codes, cpc):
         """Return the decoder for ``cpc`` clips a class."""
         return replace(self.parameterization.plan(X, codes, cpc), clips_per_class=cpc)
+
+
+class TwiceTheClips(Parameterization):
+    """Spectra of two fifths of the frames: kernels are compared at the same sizes.
+
+    Left to choose, those that are not learned keep clips of ten a class as they are.
+    """
+
+    def __init__(self, kernels):
+        self.kernels = kernels
+
+    def plan(self, X, codes, cpc):
+        """Return the decoder for twice ``cpc`` clips a class."""
+        *whole, n_frames = X.shape[1:]
+        sizes = (*whole, 2 * n_frames // 5)
+        return Spectral(self.kernels, clips_per_class=2 * cpc, sizes=sizes).plan(X, codes, cpc)
 
 
 class RandomlyKept:

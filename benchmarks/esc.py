@@ -211,8 +211,8 @@ def pooled(rows):
     """Return one row for each seed whose folds are all there: its folds together."""
     lines = []
     for (*cell, seed), folds in grouped(rows, (*KEY, "seed")).items():
-        complete = len(folds) == max(row["fold"] for row in rows if row["data"] == cell[0]) + 1
-        if complete:
+        alike = [row for row in rows if [row["data"], row["split"]] == cell[:2]]
+        if len(folds) == max(row["fold"] for row in alike) + 1:
             folds = sorted(folds, key=lambda row: row["fold"])
             right = "".join(row["right"] for row in folds)
             line = dict(zip(KEY, cell, strict=True)) | {"seed": seed, "right": right}

@@ -12,7 +12,8 @@ are decoded from them. Labels are hard. Five judges a set, all of the network th
 clip by clip, with intervals of 95 % (see ``_sets.half_width``).
 
 Digits are tested on the data set's own test part, RAVDESS on actors 21 to 24 and ESC-10 on fold 5,
-whatever the seed. Which parameterisation is best is read off the test part, out of a handful.
+whatever the seed. Which parameterisation is to be best was said before: ``static-lsvd``, our
+default kernels on cepstra. Kernels are compared at the same sizes, two fifths of the frames.
 
 NSD's tables are about pictures (CIFAR-10), so that only differences can be compared: those of the
 kernels (its Table 2) and methods (Table 5) to clips kept as they are. Its own row, learned kernels,
@@ -47,7 +48,8 @@ OTHERS = (("ravdess", "last"), ("esc10", "last"))
 PLAIN = ("direct", "static", "waveform")
 IN_BOTH = ("direct", "waveform")  # comparisons: cpc clips a class, in as many numbers as features
 SPECTRAL = ("lsvd", "static-lsvd")
-KERNELS = ("dwt", "svd", "lsvd", "dct", "ldct", "learned")  # in the order of NSD's Table 2
+KERNELS = ("dwt-twice", "svd-twice", "lsvd-twice", "dct-twice", "ldct-twice", "learned-twice")
+BEST = "mtt", "static-lsvd"  # named before anything was tested
 BASELINE, TRAJECTORIES, SISTERS = "random", "mtt", ("dm", "dc")
 
 
@@ -59,7 +61,7 @@ def digits(network):
         (*cell, ("whole",), ("direct",), "storage", (None,), 2),
         (*cell, both, ("static",), "clips", (1, 10, 50), 2),
         (*cell, both, KERNELS, "storage", (1, 10), 2),
-        (*cell, SISTERS, ("direct", "static-lsvd", "learned"), "storage", (10,), 2),
+        (*cell, SISTERS, ("direct", "static-lsvd", "learned-twice"), "storage", (10,), 2),
     ]
 
 
@@ -72,7 +74,7 @@ def few_hours_of_digits(network):
         (*cell, ("whole",), ("direct",), "storage", (None,), 2),
         (*cell, both, ("static",), "clips", (1, 10, 50), 1),
         (*cell, both, KERNELS, "storage", (1, 10), 1),
-        (*cell, SISTERS, ("direct", "static-lsvd", "learned"), "storage", (10,), 1),
+        (*cell, SISTERS, ("direct", "static-lsvd", "learned-twice"), "storage", (10,), 1),
     ]
 
 
@@ -86,7 +88,7 @@ def others(network, parameterizations, seeds):
 PRESETS: dict = {
     "smoke": [
         (*DIGITS, "convnet-8", (BASELINE, "dm"), ("direct", "waveform"), "storage", (1,), 1),
-        (*DIGITS, "convnet-8", (BASELINE, TRAJECTORIES), ("static", "dct"), "storage", (1,), 1),
+        (*DIGITS, "convnet-8", (BASELINE, "mtt"), ("static", "dct-twice"), "storage", (1,), 1),
         (*DIGITS, "convnet-8", (TRAJECTORIES,), ("static",), "clips", (1,), 1),
         (*DIGITS, "convnet-8", ("whole",), ("direct",), "storage", (None,), 1),
     ],
@@ -112,7 +114,7 @@ PAPER = {
 } | {
     (what, kernels, 10): figure
     for what, figures in _TABLE_5.items()
-    for kernels, figure in zip(("direct", "learned"), figures, strict=True)
+    for kernels, figure in zip(("direct", "learned-twice"), figures, strict=True)
 }
 
 
@@ -198,34 +200,22 @@ def _asked_of_digits(mean):
         yield f"direct, cpc={cpc}", mean[TRAJECTORIES, "direct", cpc], least
     whole = mean["whole", "direct", None]
     for cpc, least in {1: 93, 10: whole, 50: whole}.items():
-        best = _best(mean, cpc)
-        yield _named(best), mean[best], least
+        yield f"{' '.join(BEST)}, cpc={cpc}", mean[*BEST, cpc], least
     for cpc, least in {1: 40, 10: 3}.items():
-        best = _best(mean, cpc)
-        yield f"{_named(best)}, over its baseline", mean[best] - mean[BASELINE, *best[1:]], least
+        difference = mean[*BEST, cpc] - mean[BASELINE, BEST[1], cpc]
+        yield f"{' '.join(BEST)}, over its baseline, cpc={cpc}", difference, least
     for cpc in (1, 10):
-        for better, worse in (("learned", "dct"), ("dct", "svd")):
+        for better, worse in (("learned-twice", "dct-twice"), ("dct-twice", "svd-twice")):
             difference = mean[TRAJECTORIES, better, cpc] - mean[TRAJECTORIES, worse, cpc]
             yield f"{better} over {worse}, cpc={cpc}", difference, 0
 
 
 def _asked_of_others(mean):
     for cpc in (1, 10):
-        what, kept, _ = best = _best(mean, cpc, but="direct")
+        what, kept = BEST
         for name, other in (("direct", (what, "direct")), ("its baseline", (BASELINE, kept))):
-            yield f"{_named(best)}, over {name}", mean[best] - mean[*other, cpc], 0
-
-
-def _best(mean, cpc, but=None):
-    """Return which of the distilled sets of a storage is worth most."""
-    not_distilled = (BASELINE, "whole")
-    sets = [key for key in mean if key[2] == cpc and key[0] not in not_distilled and key[1] != but]
-    return max(sets, key=mean.get, default=(None, None, cpc))
-
-
-def _named(cell):
-    what, kept, cpc = cell
-    return f"best, {what} {kept}, cpc={cpc}"
+            difference = mean[*BEST, cpc] - mean[*other, cpc]
+            yield f"{' '.join(BEST)}, over {name}, cpc={cpc}", difference, 0
 
 
 def save(results):
