@@ -254,12 +254,13 @@ def judgement(result):
 # ------------------------------------------------------------------------------------------
 
 
-def half_width(values, *, same_clips, extremes):
+def half_width(values, *, same_clips, extremes, judges=()):
     """Return half the width of the 95 % interval of a mean over seeds, clips and judges.
 
     Two things would come out differently another time, and are added in squares: which clips are in
     the test part, as if they were independent of one another; and how a set turns out, told from
-    the spread over seeds by Student's t. With a single seed the second is not known and left out.
+    the spread over seeds. With a single seed the latter is not known, and only how its judges turn
+    out is added. Student's t has the degrees of freedom of Welch and Satterthwaite.
 
     Parameters
     ----------
@@ -269,14 +270,19 @@ def half_width(values, *, same_clips, extremes):
         Whether all seeds were tested on the same clips.
     extremes : (float, float)
         Values of two clips more, without which few clips could all agree by chance.
+    judges : list of 1-D arrays
+        Of a single seed, the accuracy of each judge; of both, where two are compared.
     """
     clips = np.mean(values, axis=0) if same_clips else np.concatenate(values)
     clips = np.append(clips, extremes)
-    variance = 1.96**2 * clips.var() / len(clips)
-    if (n := len(values)) > 1:
-        means = [np.mean(of_seed) for of_seed in values]
-        variance += student_t.ppf(0.975, n - 1) ** 2 * np.var(means, ddof=1) / n
-    return float(np.sqrt(variance))
+    spreads = [(clips.var(), len(clips))]
+    if len(values) > 1:
+        judges = [[np.mean(of_seed) for of_seed in values]]
+    spreads += [(np.var(means, ddof=1), len(means)) for means in judges if len(means) > 1]
+    variances, counts = np.transpose(spreads)
+    squares = variances / counts
+    freedom = squares.sum() ** 2 / (squares**2 / (counts - 1)).sum()
+    return float(student_t.ppf(0.975, freedom) * np.sqrt(squares.sum()))
 
 
 def grouped(rows, by):
@@ -300,7 +306,12 @@ def summarize(rows, by, also=()):
 
 def _mean(rows):
     accuracy = np.array([row["accuracy"] for row in rows])
-    half = half_width([*_shares(rows).values()], same_clips=_same_clips(rows), extremes=(0, 1))
+    half = half_width(
+        [*_shares(rows).values()],
+        same_clips=_same_clips(rows),
+        extremes=(0, 1),
+        judges=[rows[0]["accuracy"]],
+    )
     fractions = {
         "mean": accuracy.mean(),
         "interval": half,
@@ -313,10 +324,16 @@ def _mean(rows):
 def compared(rows, others):
     """Return by how much rows are better than others, clip by clip, for seeds that both have."""
     ours, theirs = _shares(rows), _shares(others)
-    differences = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
+    common = ours.keys() & theirs.keys()
+    differences = [ours[seed] - theirs[seed] for seed in common]
     if not differences:
         return {"seeds": 0}
-    half = half_width(differences, same_clips=_same_clips(rows), extremes=(-1, 1))
+    half = half_width(
+        differences,
+        same_clips=_same_clips(rows),
+        extremes=(-1, 1),
+        judges=[row["accuracy"] for row in (*rows, *others) if row["seed"] in common],
+    )
     mean = np.mean([np.mean(of_seed) for of_seed in differences])
     found = {"seeds": len(differences), "differs": bool(abs(mean) > half)}
     return _in_percent({"difference": mean, "interval": half}) | found

@@ -201,33 +201,33 @@ def test_a_test_part_has_no_clip_of_the_training_part_and_no_group_where_asked_f
     assert parts["random", 0] != parts["random", 1]
 
 
-def rows_of_a_method(chances, rng, same_clips=True, n_judges=5, spread=0.0):
-    """Return rows of three seeds: clips that are told rightly with these chances."""
-    return [
-        {
-            "seed": seed,
-            "split": "official" if same_clips else "random",
-            "accuracy": [0.0] * n_judges,
-            "right": "".join(
-                map(str, rng.binomial(n_judges, np.clip(chances + rng.normal(0, spread), 0, 1)))
-            ),
+def rows_of_a_method(chances, rng, same_clips=True, n_judges=5, spread=0.0, n_seeds=3):
+    """Return rows of some seeds: clips that are told rightly with these chances."""
+    rows = []
+    for seed in range(n_seeds):
+        of_seed = np.clip(chances + rng.normal(0, spread), 0, 1)
+        right = rng.random((n_judges, len(chances))) < of_seed
+        told = {
+            "accuracy": right.mean(axis=1).tolist(),
+            "right": "".join(map(str, right.sum(axis=0))),
         }
-        for seed in range(3)
-    ]
+        rows.append({"seed": seed, "split": "official" if same_clips else "random"} | told)
+    return rows
 
 
 @pytest.mark.parametrize("same_clips", [True, False])
-@pytest.mark.parametrize("spread", [0.0, 0.05])
-def test_an_interval_holds_the_truth_nineteen_times_of_twenty(same_clips, spread):
+@pytest.mark.parametrize(
+    ("n_seeds", "spread"), [(1, 0.0), (2, 0.0), (2, 0.02), (3, 0.0), (3, 0.05), (10, 0.05)]
+)
+def test_an_interval_holds_the_truth_about_nineteen_times_of_twenty(same_clips, n_seeds, spread):
     rng = np.random.default_rng(0)
     held = []
     for _ in range(300):
         chances = rng.beta(4, 2, 300)  # some clips are hard: the mean over all there are is 2/3
-        rows = rows_of_a_method(chances, rng, same_clips, spread=spread)
-        shares = [*_sets._shares(rows).values()]
-        half = _sets.half_width(shares, same_clips=same_clips, extremes=(0, 1))
-        held.append(abs(np.mean(shares) - 2 / 3) < half)
-    assert np.mean(held) > 0.93
+        rows = rows_of_a_method(chances, rng, same_clips, spread=spread, n_seeds=n_seeds)
+        found = _sets.summarize(rows, ("split",))[0]
+        held.append(abs(found["mean"] - 200 / 3) < found["interval"])
+    assert np.mean(held) > 0.88  # few seeds may be alike by chance
 
 
 def test_methods_are_told_apart_by_the_clips_that_both_met():
