@@ -1,4 +1,4 @@
-"""What the numbers of a set are, by name, and random real clips that are kept so.
+"""What the numbers of a set are, by name, and random real clips that are kept or labelled so.
 
 ``direct``, ``static``
     The features themselves; their cepstra, of which differences follow.
@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklearn_ddfad import DistilledSet, Spectral, Static, Waveform
+from sklearn_ddfad import DistilledSet, Spectral, Static, Waveform, network_classifier, teach
 from sklearn_ddfad._validation import Rows
 from sklearn_ddfad.base import pick_per_class
 from sklearn_ddfad.parameterization import Parameterization, decoded
@@ -84,4 +84,22 @@ class RandomlyKept:
         numbers = decoder.encode(X[picked], codes[picked])
         clips = decoded(decoder, numbers)
         self.distilled_ = DistilledSet(clips, y[picked], numbers=numbers, decoder=decoder)
+        return self
+
+
+class RandomlyTaught:
+    """Random real clips with soft labels, of a network that learned all of them: the baseline."""
+
+    TEMPERATURE = 5
+
+    def __init__(self, selector, options):
+        self.selector = selector
+        self.options = options
+
+    def fit(self, X, y):
+        """Choose clips, and let the teacher say what they are."""
+        few, seed = self.selector.fit(X, y).distilled_, self.selector.random_state
+        teacher = network_classifier(self.selector.network, **self.options)
+        told = {"estimator": teacher, "temperature": self.TEMPERATURE, "random_state": seed}
+        self.distilled_ = replace(few, soft_labels=teach(X, y, few.X, **told))
         return self

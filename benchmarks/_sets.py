@@ -20,6 +20,7 @@ from scipy.stats import t as student_t
 
 METHODS: dict = {
     "random": ("RandomSelector", {}),
+    "random-soft": ("RandomSelector", {}),
     "herding": ("HerdingSelector", {}),
     "kcenter": ("KCenterSelector", {}),
     "dm": ("DistributionDistiller", {}),
@@ -28,7 +29,7 @@ METHODS: dict = {
     "mtt": ("TrajectoryDistiller", {}),
     "mtt-soft": ("TrajectoryDistiller", {"soft_labels": True}),
 }
-SELECTORS = ("random", "herding", "kcenter")
+SELECTORS = ("random", "random-soft", "herding", "kcenter")
 WITH_EXPERTS = ("mtt", "mtt-soft")
 QUICK_CHOICE = {"embedding": "features"}
 QUICK_DISTILLER = {"max_iter": 3, "validation_fraction": 0}
@@ -41,7 +42,7 @@ QUICK: dict = {
     "dsa": QUICK_DISTILLER,
     "mtt": QUICK_DISTILLER | {"n_experts": 1, "max_start_epoch": 0, "student_steps": 2},
 }
-QUICK["mtt-soft"] = QUICK["mtt"]
+QUICK["mtt-soft"], QUICK["random-soft"] = QUICK["mtt"], {}
 FEATURES = "FDMFCC"
 USUAL = {"features": FEATURES, "parameterization": "direct", "equal": "storage"}  # not mentioned
 THIN = 10  # quick runs take every tenth clip
@@ -149,7 +150,7 @@ def settle(cell, *, quick, keep):
 
 def _reducer(cell, quick, keep, moments, extractor):
     """Return the selector or distiller of a cell; `moments` gets the time of each iteration."""
-    from _kept import RandomlyKept, parameterization
+    from _kept import RandomlyKept, RandomlyTaught, parameterization
     from sklearn.dummy import DummyClassifier
 
     import sklearn_ddfad
@@ -167,13 +168,14 @@ def _reducer(cell, quick, keep, moments, extractor):
         options["checkpoint"] = _checkpoint(_path(cell, quick, keep))
     if what in WITH_EXPERTS:
         options["memory"] = str(_experts(cell))
-    return getattr(sklearn_ddfad, name)(
+    reducer = getattr(sklearn_ddfad, name)(
         cell["cpc"],
         network=network(cell["network"]),
         estimator=DummyClassifier(),
         random_state=cell["seed"],
         **options,
     )
+    return RandomlyTaught(reducer, _judge(quick)) if what == "random-soft" else reducer
 
 
 def _path(cell, quick, keep):
@@ -216,8 +218,12 @@ def judges(network_name, *, quick):
     """Return who judges a set, as options of ``evaluate``: five networks, or one."""
     from sklearn_ddfad import network_classifier
 
-    judge = network_classifier(network(network_name), **({"n_steps": 20} if quick else {}))
+    judge = network_classifier(network(network_name), **_judge(quick))
     return {"estimator": judge, "n_repeats": 1 if quick else 5}
+
+
+def _judge(quick):
+    return {"n_steps": 20} if quick else {}
 
 
 def kept_in(few):
