@@ -1,7 +1,7 @@
 """Figure 8: networks ranked by what they learn from a small set, and by what from all clips.
 
     DDFAD_DATA=folder python benchmarks/figure_8.py --preset smoke|cpu|gpu [--jobs N]
-        [--what mtt] [--what whole]
+        [--what mtt] [--what whole] [--seed 0]
 
 The claim: distilled clips rank networks as training on all clips does (Spearman's correlation is at
 least the paper's 0.73), better than as many random or herded ones, in a tenth of the time, and the
@@ -16,11 +16,12 @@ only. A fifth of it, 540 clips, is kept aside to test candidates on; of the rest
 and 10 epochs, it does not say how many the truth does. With the paper's 100 epochs of 200 clips a
 proxy would cost more than a third of our truth.
 
-All times are of the same run: of the training of the same networks, as many side by side, a thread
-each; the first ratio is of training alone, the second counts what making the set took, too, once
-for all candidates. The difference of two correlations, and each interval of 95 %, is told from
-samples of candidates. What is printed in the paper is for the top 5 % of the 720, and for its
-method alone.
+Sets are drawn three times (once with the smoke preset), and with them what candidates are tested
+on; what is told of a proxy is the mean. The interval of 95 % of the difference of two correlations
+is told from samples of draws and of candidates, that of each correlation from samples of candidates
+alone. All times are of the training of the same networks, as many side by side, a thread each; the
+first ratio is of training alone, the second counts what making the set took, too, once for all
+candidates. What is printed in the paper is for the top 5 % of the 720, and for its method alone.
 
 Candidates that are through are kept in ``DDFAD_CACHE``, and rows come a few dozen at a time. To
 measure a row again, delete it, and the folder.
@@ -33,7 +34,7 @@ import numpy as np
 from _draw import points
 from _harness import Results, command_line, in_fresh_process, network, print_table
 from _recordings import cache_folder, heard
-from _sets import METHODS, QUICK, THIN
+from _sets import METHODS, QUICK, THIN, grouped
 from scipy.stats import rankdata
 
 OPTIONS = ("depth", "width", "activation", "normalization", "pooling")
@@ -41,18 +42,27 @@ SETS = ("random", "herding", "mtt")
 WHAT = ("whole", "early_stopping", *SETS)
 OF_A_ROW = ("score", "fit_time", "n_parameters", "error")
 MEASURES = ("spearman", "kendall", "spearman_top", "kendall_top", "regret")
+MORE = ("accuracy_of_the_chosen", "time_ratio", "time_ratio_with_making")
 AT_ONCE = 48  # rows that come together
 PAPER = {"mtt": 0.73}
 LEAST, MOST_TIME, MOST_REGRET = 0.73, 0.1, 0.01
-SEED = 0
 PRESETS: dict = {
-    "smoke": {"n": 3, "max_width": 32, "cpc": 1, "network": "convnet-8", "n_steps": 20, "seed": 9},
+    "smoke": {
+        "n": 3,
+        "max_width": 32,
+        "cpc": 1,
+        "network": "convnet-8",
+        "n_steps": 20,
+        "draws": 1,
+        "seed": 9,
+    },
     "cpu": {
         "n": 48,
         "max_width": 64,
         "cpc": 20,
         "network": "convnet-32",
         "n_steps": 100,
+        "draws": 3,
         "seed": 0,
     },
     "gpu": {
@@ -61,6 +71,7 @@ PRESETS: dict = {
         "cpc": 20,
         "network": "convnet-128",
         "n_steps": 100,
+        "draws": 3,
         "seed": 0,
     },
 }
@@ -68,7 +79,7 @@ JOBS = {
     "type": int,
     "help": "candidates trained at once; else one for each core, one with the smoke preset",
 }
-CHOICE = {"action": "append", "choices": WHAT, "help": "only these; may be given several times"}
+SEVERAL = {"action": "append", "help": "only these; may be given several times"}
 
 
 # ------------------------------------------------------------------------------------------
@@ -86,19 +97,19 @@ def space_of(preset):
     )
 
 
-def measure(preset, what, space, jobs):
+def measure(preset, what, seed, space, jobs):
     """Train some candidates on a proxy, or on all clips, and test them; return their rows."""
     from sklearn_ddfad import ArchitectureSearch, network_classifier
 
     recordings = heard("fsdd", "official", thin=THIN if preset == "smoke" else 1)
     search = ArchitectureSearch(
         space,
-        proxy_of(preset, what) if what in SETS else what,
+        proxy_of(preset, what, seed) if what in SETS else what,
         estimator=network_classifier(n_steps=PRESETS[preset]["n_steps"]),
         refit=False,
-        checkpoint=cache_folder() / "figure_8" / f"{preset}-{what}",
+        checkpoint=cache_folder() / "figure_8" / f"{preset}-{what}-{seed}",
         n_jobs=jobs,
-        random_state=SEED,
+        random_state=seed,
         verbose=preset != "smoke",
     )
     tested = dict(zip(("X_val", "y_val"), recordings.test, strict=True)) if what == "whole" else {}
@@ -107,7 +118,12 @@ def measure(preset, what, space, jobs):
     return {"rows": [{name: row[name] for name in OF_A_ROW} | made for row in search.rows_]}
 
 
-def proxy_of(preset, what):
+def draws_of(preset, what):
+    """Return the seeds that candidates are ranked with: the truth and what has no set has one."""
+    return range(PRESETS[preset]["draws"] if what in SETS else 1)
+
+
+def proxy_of(preset, what, seed):
     """Return the selector or distiller of a name, with its defaults."""
     import sklearn_ddfad
 
@@ -116,7 +132,7 @@ def proxy_of(preset, what):
     return getattr(sklearn_ddfad, name)(
         settings["cpc"],
         network=network(settings["network"]),
-        random_state=SEED,
+        random_state=seed,
         **options | (QUICK[what] if preset == "smoke" else {}),
     )
 
@@ -127,58 +143,80 @@ def proxy_of(preset, what):
 
 
 def table_of(rows):
-    """Return ``{what: {column: array}}`` of the candidates that were measured in every way."""
-    of_each = {}
-    for row in rows:
-        of_each.setdefault(row["what"], {})[tuple(row[name] for name in OPTIONS)] = row
-    common = sorted(set.intersection(*(set(named) for named in of_each.values())))
-    return {
-        what: {
-            key: np.array([named[name].get(key) for name in common], dtype=float)
-            for key in ("score", "fit_time", "seconds_to_make")
-        }
-        for what, named in of_each.items()
+    """Return ``{what: {column: array}}`` of the candidates that were measured in every way.
+
+    An array has a line for each draw.
+    """
+    of_each = grouped(rows, ("what", "seed"))
+    named = {
+        key: {tuple(row[name] for name in OPTIONS): row for row in of_key}
+        for key, of_key in of_each.items()
     }
+    common = sorted(set.intersection(*map(set, named.values())))
+    table: dict = {}
+    for (what, _), rows_by_name in sorted(named.items()):
+        for key in ("score", "fit_time", "seconds_to_make"):
+            line = [rows_by_name[name].get(key) for name in common]
+            table.setdefault(what, {}).setdefault(key, []).append(np.array(line, dtype=float))
+    return {what: {k: np.array(v) for k, v in columns.items()} for what, columns in table.items()}
 
 
 def agreements(table, n_bootstrap):
-    """Return how each proxy ranks the candidates, what it costs, and what it chooses."""
+    """Return how each draw of a proxy ranks the candidates, what it costs, and what it chooses."""
     from sklearn_ddfad import rank_agreement
 
-    truth, seconds = table["whole"]["score"], table["whole"]["fit_time"]
+    (truth,), (seconds,) = table["whole"]["score"], table["whole"]["fit_time"]
     found = []
     for what in [what for what in WHAT[1:] if what in table]:
-        proxy = table[what]
-        of_training = np.nansum(proxy["fit_time"]) / np.nansum(seconds)
-        of_making = np.nan_to_num(proxy["seconds_to_make"]).max() / np.nansum(seconds)
-        found.append(
-            {"what": what, "paper": PAPER.get(what)}
-            | rank_agreement(proxy["score"], truth, n_bootstrap=n_bootstrap)
-            | {
-                "accuracy_of_the_chosen": truth[np.nan_to_num(proxy["score"]).argmax()],
-                "accuracy_of_the_best": np.nanmax(truth),
-                "time_ratio": of_training,
-                "time_ratio_with_making": of_training + of_making,
-            }
-        )
+        for draw, (score, took, made) in enumerate(zip(*table[what].values(), strict=True)):
+            of_training = np.nansum(took) / np.nansum(seconds)
+            of_making = np.nan_to_num(made).max() / np.nansum(seconds)
+            found.append(
+                {"what": what, "draw": draw}
+                | rank_agreement(score, truth, n_bootstrap=n_bootstrap)
+                | {
+                    "accuracy_of_the_chosen": truth[np.nan_to_num(score).argmax()],
+                    "accuracy_of_the_best": np.nanmax(truth),
+                    "time_ratio": of_training,
+                    "time_ratio_with_making": of_training + of_making,
+                }
+            )
     return found
+
+
+def over_draws(found):
+    """Return the mean of each proxy over its draws, and the standard deviation."""
+    lines = []
+    for (what,), draws in grouped(found, ("what",)).items():
+        line = {"what": what, "paper": PAPER.get(what), "draws": len(draws)}
+        for name in (*MEASURES, *MORE):
+            values = [draw[name] for draw in draws]
+            line |= {name: float(np.mean(values)), f"{name}_std": float(np.std(values))}
+        lines.append(line)
+    return lines
 
 
 def differences(table, n_bootstrap):
     """Return by how much the distilled clips rank better than others: Spearman's, over all."""
     values = {what: np.nan_to_num(of["score"]) for what, of in table.items()}
-    truth, n = values["whole"], len(values["whole"])
-    samples = np.random.RandomState(SEED).randint(n, size=(n_bootstrap, n))
+    (truth,) = values["whole"]
+    rng = np.random.RandomState(0)
 
-    def better(which, other):
-        return spearman(values["mtt"][which], truth[which]) - spearman(other[which], truth[which])
+    def correlation(what, which, some_draws):
+        draws = values[what]
+        picked = rng.randint(len(draws), size=len(draws)) if some_draws else range(len(draws))
+        return np.mean([spearman(draws[i][which], truth[which]) for i in picked])
+
+    def better(other, which, some_draws):
+        return correlation("mtt", which, some_draws) - correlation(other, which, some_draws)
 
     found = []
     for what in [what for what in WHAT[1:] if what in values.keys() - {"mtt"}]:
-        sampled = np.array([better(sample, values[what]) for sample in samples])
+        samples = rng.randint(len(truth), size=(n_bootstrap, len(truth)))
+        sampled = np.array([better(what, sample, some_draws=True) for sample in samples])
         known = sampled[~np.isnan(sampled)]
         interval = np.quantile(known, [0.025, 0.975]).tolist() if len(known) else None
-        difference = better(slice(None), values[what])
+        difference = better(what, slice(None), some_draws=False)
         found.append({"more than": what, "difference": difference, "interval": interval})
     return found
 
@@ -190,9 +228,9 @@ def spearman(a, b):
     return np.corrcoef(rankdata(a), rankdata(b))[0, 1]
 
 
-def demands(found, differing):
+def demands(means, differing):
     """Return what the distilled proxy is to reach, what came, and whether that is enough."""
-    mtt = {line["what"]: line for line in found}.get("mtt")
+    mtt = {line["what"]: line for line in means}.get("mtt")
     if mtt is None:
         return []
     asked = [
@@ -234,8 +272,9 @@ def save(results, n_bootstrap):
         table = table_of(results.rows)
         found = agreements(table, n_bootstrap)
         differing = differences(table, n_bootstrap) if "mtt" in table else []
-        summary = {"agreement": found, "mtt over": differing, "demands": demands(found, differing)}
-        results.save(**plain(summary))
+        means = over_draws(found)
+        summary = {"agreement": found, "over draws": means, "mtt over": differing}
+        results.save(**plain(summary | {"demands": demands(means, differing)}))
 
 
 def draw(results):
@@ -251,8 +290,16 @@ def draw(results):
     labels = {"score": "accuracy of validation, proxy", "truth": "test accuracy, all clips"}
     points(paired, "score", "truth", results.picture(), panels="what", labels=labels)
     print_table(
-        "rank correlation with the truth [95 %]",
-        {line["what"]: written(line) for line in results.content["agreement"]},
+        "rank correlation with the truth [95 %], draw by draw",
+        {f"{line['what']} {line['draw']}": written(line) for line in results.content["agreement"]},
+    )
+    print_table(
+        "mean ± std over draws",
+        {
+            line["what"]: {name: spread(line, name) for name in (*MEASURES, *MORE)}
+            | {"the paper's, top 36": "" if line["paper"] is None else str(line["paper"])}
+            for line in results.content["over draws"]
+        },
     )
     for line in results.content["mtt over"]:
         print(f"Spearman's of mtt over {line['more than']}:", with_interval(line, "difference"))
@@ -265,11 +312,15 @@ def written(line):
     """Return the cells of a proxy."""
     return {name: with_interval(line, name) for name in MEASURES} | {
         "top": str(line["n_top"]),
-        "the paper's, top 36": "" if line["paper"] is None else str(line["paper"]),
         "chosen, best (%)": f"{100 * line['accuracy_of_the_chosen']:.1f}, "
         f"{100 * line['accuracy_of_the_best']:.1f}",
         "time, with making": f"{line['time_ratio']:.3f}, {line['time_ratio_with_making']:.3f}",
     }
+
+
+def spread(line, name):
+    """Return the mean of a number over draws as text, with its standard deviation."""
+    return "-" if line[name] is None else f"{line[name]:.3f} ± {line[f'{name}_std']:.3f}"
 
 
 def with_interval(line, name):
@@ -285,19 +336,27 @@ def measure_all(options):
     jobs = options.jobs or (1 if options.preset == "smoke" else min(os.cpu_count() or 1, 8))
     one = partial(in_fresh_process, __file__, preset=options.preset, jobs=jobs)
     heard("fsdd", "official", thin=THIN if options.preset == "smoke" else 1)
-    for what in [what for what in WHAT if what in (options.what or WHAT)]:
-        missing = [c for c in space_of(options.preset) if not results.find(what=what, **c)]
+    draws = [(seed, what) for what in WHAT for seed in draws_of(options.preset, what)]
+    for seed, what in sorted(draws, key=lambda draw: draw[0]):
+        if what not in (options.what or WHAT) or seed not in (options.seed or [seed]):
+            continue
+        key = {"what": what, "seed": seed}
+        missing = [c for c in space_of(options.preset) if not results.find(**key, **c)]
         for start in range(0, len(missing), AT_ONCE):
             some = missing[start : start + AT_ONCE]
-            measured = one(what=what, space=some)["rows"]
+            measured = one(**key, space=some)["rows"]
             for candidate, row in zip(some, measured, strict=True):
-                results.measure(lambda row=row, **_: plain(row), what=what, **candidate)
+                results.measure(lambda row=row, **_: plain(row), **key, **candidate)
     save(results, n_bootstrap=100 if options.preset == "smoke" else 2000)
     draw(results)
 
 
 def main():
-    arguments = {"--jobs": JOBS, "--what": CHOICE}
+    arguments = {
+        "--jobs": JOBS,
+        "--what": SEVERAL | {"choices": WHAT},
+        "--seed": SEVERAL | {"type": int},
+    }
     command_line(__doc__, PRESETS, measure, measure_all, arguments)
 
 
