@@ -9,7 +9,8 @@ by ``DistilledSet.to_audio_folder`` and read by ``load_audio_folder``, as somebo
 files and no more, then heard by the extractor as it was fitted. Random real clips, which are kept
 and written in the same way, tell what is lost on the way even by recordings. Sets are those of
 ``parameterizations.py``, found where that keeps them (``--keep``), or made. Five networks of each
-architecture learn from either; clip by clip, with intervals of 95 % (see ``_sets.half_width``).
+architecture learn from either; what comes back bit for bit is not learned again. Clip by clip, with
+intervals of 95 % (see ``_sets.half_width``).
 
 Within five points of the ConvNet is what ResNet18 and VGG11 are to reach on features. On a CPU
 networks have a quarter of the usual width.
@@ -63,12 +64,13 @@ def measure(quick, keep, judges, **cell):
     """Judge a set as it was made, and as it comes back from sound files."""
     few, recordings = find(cell, quick=quick, keep=keep), recordings_of(cell, quick)
     back, labels = through_files(few, recordings.extractor)
-    points = [
-        {"judge": judge, "as": form}
-        | judged(X, y, recordings.test, judge, cell["seed"], quick=quick)
-        for judge in judges
-        for form, X, y in ((FEATURES, few.X, few.y), (FILES, back, labels))
-    ]
+    is_same, points = np.array_equal(back, few.X) and np.array_equal(labels, few.y), []
+    for judge in judges:
+        learn = partial(judged, test=recordings.test, network_name=judge, quick=quick)
+        of_features = learn(few.X, few.y, seed=cell["seed"])
+        of_files = of_features if is_same else learn(back, labels, seed=cell["seed"])
+        points += [{"judge": judge, "as": FEATURES} | of_features]
+        points += [{"judge": judge, "as": FILES} | of_files]
     error = float(np.sqrt(np.mean(np.square(back - few.X))))
     return kept_in(few) | {"feature_error": error, "points": points}
 
