@@ -8,9 +8,9 @@ experts and the choice of the best iterate included; reading recordings and judg
 set is made in a process of its own. The rows of Table 1 tell what theirs took, with one thread each
 on a CPU; what is not there is made now. Sets of all sizes share their experts: those that found
 them trained already are charged for them as the first one was. The time of a fit that was stopped
-on its way is not known. Memory is the most that the process held, libraries and features included
-(a process that does nothing but hold these is told by ``random``), and on a GPU what tensors took
-on it.
+on its way is not known, nor where experts were trained for another table. Memory is the most that
+the process held, libraries and features included (a process that does nothing but hold these is
+told by ``random``), and on a GPU what tensors took on it.
 
 The paper's minutes and gigabytes are those of MTT on NVIDIA RTX A6000 GPUs (of 48 GB, which some of
 its figures exceed); a ConvNet on a CPU has 32 channels here.
@@ -20,9 +20,19 @@ from functools import partial
 
 from _draw import bars
 from _harness import Results, command_line, in_fresh_process, print_table
-from _sets import KEEP, chosen, family, find, one_after_another, recordings_of, subset_arguments
+from _sets import (
+    KEEP,
+    WITH_EXPERTS,
+    chosen,
+    family,
+    find,
+    one_after_another,
+    recordings_of,
+    subset_arguments,
+)
 
 KEY = ("data", "split", "network", "what", "cpc", "seed")
+LEAST_SHARE = 0.01  # of the time of a fit, that experts take to be trained
 CHEAP, ALL = ("random", "herding", "dm"), ("random", "herding", "dm", "dc", "dsa", "mtt")
 PAPER_NETWORKS = ("convnet-128", "resnet18", "vgg11")
 # Each part: data set, split, network, methods, clips per class.
@@ -102,6 +112,8 @@ def _line(row, same):
     """Return a row with its experts, as the first row of the `same` method trained them."""
     experts = max(other["seconds_of_experts"] or 0 for other in same)
     seconds, found = row["seconds"], row["seconds_of_experts"] or 0
+    if row["what"] in WITH_EXPERTS and seconds and experts < LEAST_SHARE * seconds:
+        seconds = None  # nobody trained them
     cell = row["data"], family(row["network"]), row["what"], row["cpc"]
     minutes, gigabytes = PAPER.get(cell, (None, None))
     return {key: row[key] for key in KEY if key != "seed"} | {
@@ -159,6 +171,8 @@ def measure_all(options):
     one = partial(in_fresh_process, __file__, **settings)
 
     table_1 = Results(f"table_1_{options.preset}")
+    if table_1.rows:
+        results.content["machine"] = table_1.content["machine"]
 
     def measure_cell(**cell):
         if row := table_1.find(**cell):
