@@ -58,6 +58,9 @@ def main(argv=None):
     code : int
         0, or 2 if something given cannot be used (it is said on stderr), or 130 if interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # not every terminal knows every letter
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         options = _parser().parse_args(argv)
         with _plain_warnings():
@@ -152,10 +155,13 @@ def evaluate(options):
 
 
 def _destination(options):
-    """Return where to write to, which is not where the recordings are."""
+    """Return where to write to, which is not where the recordings or experts are."""
     out, source = options.out.resolve(), Path(options.source).resolve()
     if options.source not in _MADE_ELSEWHERE and out in (source, *source.parents):
         msg = f"--out {options.out} holds the recordings themselves; give a new folder."
+        raise ValueError(msg)
+    if options.cache and Path(options.cache).resolve().is_relative_to(out):
+        msg = f"--cache {options.cache} lies in --out {options.out}; give another folder."
         raise ValueError(msg)
     return out
 
@@ -377,6 +383,9 @@ def _reducer(options):
     given = _given(options, "max_iter", "n_experts", "student_steps")
     if unknown := given.keys() - known.keys():
         msg = f"--method {options.method} has no {', '.join(sorted(unknown))}; leave it out."
+        raise ValueError(msg)
+    if options.cache and "memory" not in known:
+        msg = f"--method {options.method} has no experts to keep in --cache; leave it out."
         raise ValueError(msg)
     given |= {"memory": options.cache, "verbose": int(not options.quiet)}
     return reducer.set_params(**{name: given[name] for name in given.keys() & known.keys()})

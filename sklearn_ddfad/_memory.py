@@ -3,10 +3,12 @@
 import ctypes
 import platform
 from contextlib import contextmanager
+from threading import Lock
 
 # Parameters of glibc's mallopt, and what it lets them grow to by itself.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _LARGEST_TRIM, _LARGEST_MMAP, _MOST_MMAPS = 2**26, 2**25, 2**16
+_LOCK, _BLOCKS = Lock(), []  # those that run: in one another, or in several threads
 
 
 @contextmanager
@@ -20,12 +22,17 @@ def freed_memory_kept():
         yield
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(_MMAP_MAX, 0)
-    libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    with _LOCK:
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        _BLOCKS.append(None)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_MAX, _MOST_MMAPS)
-        libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP)
-        libc.mallopt(_TRIM_THRESHOLD, _LARGEST_TRIM)
-        libc.malloc_trim(0)
+        with _LOCK:
+            _BLOCKS.pop()
+            if not _BLOCKS:
+                libc.mallopt(_MMAP_MAX, _MOST_MMAPS)
+                libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP)
+                libc.mallopt(_TRIM_THRESHOLD, _LARGEST_TRIM)
+                libc.malloc_trim(0)

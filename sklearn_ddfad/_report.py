@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from sklearn_ddfad._version import __version__
+
 # ------------------------------------------------------------------------------------------
 # In numbers
 # ------------------------------------------------------------------------------------------
@@ -43,8 +45,9 @@ def _cells(row):
 
 def versions():
     """Return the versions of Python and of the packages that the numbers depend on."""
-    packages = ("sklearn-ddfad", "torch", "numpy", "scikit-learn", "skorch")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    packages = ("torch", "numpy", "scikit-learn", "skorch")
+    ours = {"python": platform.python_version(), "sklearn-ddfad": __version__}
+    return ours | {name: version(name) for name in packages}
 
 
 def machine(device):

@@ -55,6 +55,11 @@ def resolve_device(device):
             f"device={device!r} was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'."
         )
         raise ValueError(msg)
+    try:
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        msg = f"device={device!r} was asked for, but torch has none here; use 'auto' or 'cpu'."
+        raise ValueError(msg) from error
     return resolved
 
 
@@ -176,9 +181,10 @@ class Clips:
 
         What is too long is cut, what is too short meets silence, equally on both sides.
         """
-        batch = [self[i] for i in range(*rows.indices(len(self)))]
-        out = np.zeros((len(batch), n_samples), dtype=np.float32)
-        for row, clip in zip(out, batch, strict=True):
+        indices = range(*rows.indices(len(self)))
+        out = np.zeros((len(indices), n_samples), dtype=np.float32)
+        for row, i in zip(out, indices, strict=True):
+            clip = self[i]  # one at a time: a recording may be much longer than what is kept of it
             surplus = len(clip) - n_samples
             clip = clip[max(surplus // 2, 0) :][:n_samples]
             row[max(-surplus // 2, 0) :][: len(clip)] = clip

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 import shutil
 from contextlib import contextmanager
 from copy import deepcopy
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ddfad._version import __version__
@@ -153,7 +154,7 @@ class DistilledSet:
         text = json.dumps(record, default=_plain)
         metadata = {"sklearn_ddfad": text, "sha256": _digest(tensors, text)}
         with whole_or_nothing(Path(path)) as draft:
-            save_file(tensors, draft, metadata)
+            draft.write_bytes(save(tensors, metadata))
 
     @classmethod
     def load(cls, path):
@@ -178,6 +179,7 @@ class DistilledSet:
         if not Path(path).is_file():
             msg = f"there is no distilled set {path}"
             raise FileNotFoundError(msg)
+        Path(path).open("rb").close()  # one that may not be read is not damaged
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
@@ -262,8 +264,14 @@ class DistilledSet:
         ------
         FileExistsError
             If the folder exists and holds something else.
+        ValueError
+            If a label is empty or blank at an end, and would not be read back so, or it is not
+            known how the clips were heard.
         """
-        path = Path(path)
+        for label in map(str, self.classes):
+            if not label or label != label.strip():
+                msg = f"label {label!r} would not be read back from metadata.csv; rename it."
+                raise ValueError(msg)
         with replaced_folder(path) as draft:
             self._write_audio_folder(draft, **options)
 
@@ -334,27 +342,44 @@ Heard by `{extractor}`.
 def replaced_folder(path):
     """Lend a folder beside `path` that becomes `path`, or takes its place, if the block ends well.
 
-    Only an empty folder, or one that a distilled set was exported to before, is ever replaced.
+    Only an empty folder is ever replaced, or one that holds a distilled set and nothing else.
     """
-    path = Path(path)
-    if path.exists() and not _may_be_replaced(path):
-        msg = f"{path} exists and holds something else; give a new folder, or remove it first."
-        raise FileExistsError(msg)
+    path = Path(path).resolve()
+    _check_replaceable(path)
     with whole_or_nothing(path) as draft:
         draft.mkdir()
         yield draft
+        _check_replaceable(path)  # time has passed
         if path.exists():
             shutil.rmtree(path)
 
 
-def _may_be_replaced(path):
-    """Tell whether a folder is empty or an export of ours."""
-    if not path.is_dir():
-        return False
-    card, head = path / "README.md", _CARD.partition("{")[0]
-    if card.is_file():
-        return card.read_text(encoding="utf-8", errors="replace").startswith(head)
-    return not any(path.iterdir())
+_OURS = re.compile(
+    r"README\.md|metadata\.csv|audio|audio/[0-9]{5,}\.wav"
+    r"|distilled\.safetensors|report\.json|picture\.png"
+    r"|(?:audio/)?(?:\.DS_Store|Thumbs\.db|desktop\.ini)"  # what looking into a folder leaves there
+)
+
+
+def _check_replaceable(path):
+    """Refuse to replace what is no folder, or holds anything but an export of ours."""
+    if not path.exists():
+        return
+    other = path if not path.is_dir() else _not_ours(path)
+    if other is not None:
+        msg = f"{path} exists and holds something else"
+        msg += f", {other.name}" if other != path else ""
+        raise FileExistsError(f"{msg}; give a new folder, or remove it first.")
+
+
+def _not_ours(folder):
+    """Return something in a folder that no export has written, or None."""
+    card, head = folder / "README.md", _CARD.partition("{")[0]
+    if card.is_file() and not card.read_text(encoding="utf-8", errors="replace").startswith(head):
+        return card
+    names = {part: part.relative_to(folder).as_posix() for part in sorted(folder.rglob("*"))}
+    others = [part for part, name in names.items() if not _OURS.fullmatch(name)]
+    return others[0] if others else None if card.is_file() else next(iter(names), None)
 
 
 def _plain(value):

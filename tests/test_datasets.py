@@ -4,6 +4,7 @@ import csv
 import io
 import threading
 import time
+import tracemalloc
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from sklearn_ddfad._validation import Clips
 from sklearn_ddfad.datasets import (
     _fsdd,
     _synthetic,
@@ -744,3 +746,63 @@ def test_a_resonator_rings_at_its_frequency_and_dies_with_its_bandwidth(sample_r
 def test_a_problem_that_cannot_be_made_is_refused(kwargs, match):
     with pytest.raises(ValueError, match=match):
         make_audio_classification(**kwargs)
+
+
+def test_all_splits_have_the_rate_that_is_commonest_in_the_folder(tmp_path):
+    rows = ["file_name,label,split"]
+    for i, (split, rate) in enumerate(
+        [("train", 8000)] * 2 + [("test", 16000)] + [("train", 16000)] * 2
+    ):
+        soundfile.write(tmp_path / f"{i}.wav", np.full(rate // 10, 0.1), rate)
+        rows.append(f"{i}.wav,a,{split}")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    for split in ("train", "test", None):
+        folder = load_audio_folder(tmp_path, split=split)
+        assert folder.sample_rate == 16000
+        assert {len(clip) for clip in folder.data} == {1600}
+
+
+def test_a_class_without_sounds_is_told_of_and_long_numbers_stay_names(tmp_path):
+    for name in ("99999999999999999999", "7"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", np.full(800, 0.1), 8000)
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8" / "a.m4a").touch()
+    with pytest.warns(UserWarning, match=r"8 holds a.m4a and no sound files .* left out"):
+        folder = load_audio_folder(tmp_path)
+    assert folder.target.tolist() == ["7", "99999999999999999999"]
+
+
+def test_a_clip_of_which_nothing_is_left_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    soundfile.write(tmp_path / "a" / "short.wav", np.full(2, 0.1), 44100)
+    with pytest.raises(
+        ValueError, match=r"short.wav is too short: nothing is left of it at 8000 Hz"
+    ):
+        load_audio_folder(tmp_path, sample_rate=8000)
+
+
+def test_a_file_that_does_not_say_how_long_it_is_is_refused(tmp_path):
+    path = tmp_path / "piped.flac"
+    soundfile.write(path, np.full(8000, 0.1), 8000)
+    content = bytearray(path.read_bytes())
+    field = slice(18, 26)  # of STREAMINFO; the last 36 bits are the number of samples
+    kept = int.from_bytes(content[field], "big") >> 36 << 36
+    content[field] = kept.to_bytes(8, "big")
+    path.write_bytes(content)
+    for read in (read_audio, audio_info):
+        with pytest.raises(ValueError, match=r"piped\.flac does not say how long it is"):
+            read(path)
+
+
+def test_long_recordings_are_held_one_at_a_time():
+    class Long(Clips):
+        def __getitem__(self, index):
+            return np.full(10**6, float(index), np.float32)
+
+    tracemalloc.start()
+    heard = Long([None] * 8).padded(slice(0, 8), 10)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(heard, np.repeat(np.arange(8.0), 10).reshape(8, 10))
+    assert most < 3 * 4 * 10**6

@@ -1,5 +1,7 @@
 """Matching trajectories: the limits of Eq. 3, the descent and the selection."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,25 @@ def test_graphs_kept_stay_within_the_budget(problem, monkeypatch):
     monkeypatch.setattr(_trajectory, "_GRAPH_BYTES", step.n_bytes)
     assert alive(10, None) == 10
     assert alive(11, None) == alive(40, None) == 9
+
+
+@pytest.mark.parametrize("normalization", ["instance", "group", "layer", "none"])
+def test_nothing_of_an_iteration_stays(problem, normalization):
+    """Law 4: what a node keeps of its own output would, where it is never asked for."""
+    module = ConvNet(SHAPE, 3, depth=2, width=4, normalization=normalization).double()
+    network = FunctionalNetwork(module)
+    start = network.initial_parameters()
+    problem = (network, Segment(start, start + 0.1), *problem[2:])
+
+    def tensors():
+        clips, loss = loss_of(problem, 3, AMPLE)
+        torch.autograd.grad(loss, clips)
+        del clips, loss
+        gc.collect()
+        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+    tensors()
+    assert tensors() == tensors()
 
 
 def test_weights_that_were_let_go_are_found_again(problem, monkeypatch):

@@ -5,6 +5,7 @@ import pickle
 import random
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -199,11 +200,13 @@ def test_a_failed_save_leaves_everything_as_it_was(tmp_path, monkeypatch, before
     if before:
         path.write_bytes(before)
 
-    def full_disk(tensors, filename, metadata):
-        filename.write_bytes(b"half of it")
+    written = Path.write_bytes
+
+    def full_disk(path, content):
+        written(path, content[:10])
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(distilled_set, "save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="no space left"):
         small_set().save(path)
     assert [file.name for file in tmp_path.iterdir()] == (["set"] if before else [])
@@ -460,6 +463,39 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path, heard_set, kind):
     assert [file.name for file in out.iterdir()] == [name]
     assert (out / name).read_bytes() == content
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "audio/take1.wav", ".git"])
+def test_an_export_with_something_else_in_it_is_left_alone(tmp_path, heard_set, name):
+    out = tmp_path / "out"
+    heard_set.to_audio_folder(out, **FEW)
+    (out / name).write_bytes(b"mine")
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    with pytest.raises(FileExistsError, match=f"something else, {Path(name).name}; give a new"):
+        heard_set.to_audio_folder(out, **FEW)
+    assert before == {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+
+def test_an_export_goes_where_a_link_leads(tmp_path, heard_set):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "place")
+    heard_set.to_audio_folder(tmp_path / "link", **FEW)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "place" / "metadata.csv").is_file()
+
+
+@pytest.mark.parametrize("label", ["", " yes"])
+def test_a_label_that_would_not_be_read_back_is_refused(tmp_path, heard_set, label):
+    named = replace(heard_set, y=np.where(heard_set.y == heard_set.y[0], label, "no"))
+    with pytest.raises(ValueError, match="would not be read back"):
+        named.to_audio_folder(tmp_path / "out", **FEW)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_saved_set_may_be_read_by_whom_other_files_may(tmp_path):
+    (tmp_path / "other").touch()
+    small_set().save(tmp_path / "set")
+    assert (tmp_path / "set").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_a_file_in_the_way_is_left_alone(tmp_path, heard_set):

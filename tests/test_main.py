@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import socket
 import subprocess
@@ -151,11 +152,33 @@ def test_a_second_run_replaces_the_folder_and_is_the_same(words, tmp_path, capsy
         assert err == ""
         assert "whole training set" not in out
         kept.append(DistilledSet.load(tmp_path / "out" / "distilled.safetensors"))
-        assert not (tmp_path / "out" / "left over").exists()
-        (tmp_path / "out" / "left over").touch()
     np.testing.assert_array_equal(kept[0].X, kept[1].X)
     assert (kept[0].X != kept[2].X).any()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "words"]
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    code, _, err = run(capsys, *argv, *TINY)
+    assert code == 2
+    assert "out exists and holds something else, notes.txt; give a new folder" in err
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_experts_are_not_kept_where_they_would_be_replaced_or_are_none(words, tmp_path, capsys):
+    argv = ["distill", words, "--cpc", "1", "--out", tmp_path / "out"]
+    code, _, err = run(capsys, *argv, "--cache", tmp_path / "out" / "cache")
+    assert code == 2
+    assert "lies in --out" in err
+    code, _, err = run(capsys, *argv, "--method", "dm", "--cache", tmp_path / "cache")
+    assert code == 2
+    assert "--method dm has no experts to keep in --cache; leave it out." in err
+
+
+def test_a_terminal_that_does_not_know_a_letter_changes_nothing_else(words, tmp_path):
+    command = [sys.executable, "-m", "sklearn_ddfad", "distill", words, "--cpc", "1", "--quiet"]
+    command += ["--out", tmp_path / "out", "--no-whole", *TINY]
+    spoken = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([*map(str, command)], env=spoken, capture_output=True, check=True)
+    assert b"Learned step size ? =" in ended.stdout
+    assert b"Wrote" in ended.stdout
 
 
 def test_experts_are_cached(words, tmp_path, capsys):

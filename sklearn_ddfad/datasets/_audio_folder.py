@@ -5,10 +5,10 @@ Both layouts are the "audiofolder" of Hugging Face datasets, so what is loaded h
 
 import csv
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_scalar
 
-from sklearn_ddfad.datasets._files import read_audio, resample
+from sklearn_ddfad.datasets._files import audio_info, read_audio, resample
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # as Python writes it: "07" stays a name
 
 
@@ -51,7 +51,8 @@ def load_audio_folder(
     split : str, default=None
         Load only the recordings of this split. None loads all.
     sample_rate : int, default=None
-        Resample every clip to this rate, in Hz. None resamples to the commonest rate there is.
+        Resample every clip to this rate, in Hz. None resamples to the commonest rate there is in
+        the folder, whatever the split.
     mono : bool, default=False
         Average the channels of files with several. Without it such a file is refused.
 
@@ -85,6 +86,11 @@ def load_audio_folder(
         If the folder has neither layout, its ``metadata.csv`` is wrong, it has no such split, or a
         file is not a clip: see the message.
 
+    Warns
+    -----
+    UserWarning
+        If a sub-folder holds something, but no sound files: there is then no such class.
+
     Examples
     --------
     >>> from pathlib import Path
@@ -107,7 +113,8 @@ def load_audio_folder(
     labels = _as_labels([recording.label for recording in everything])
     rows = _rows_of(split, everything, folder)
     chosen = [everything[row] for row in rows]
-    clips, sample_rate = _read([recording.file for recording in chosen], sample_rate, mono)
+    sample_rate = sample_rate or _commonest_rate([recording.file for recording in everything])
+    clips = _read([recording.file for recording in chosen], sample_rate, mono)
     dataset = Bunch(
         data=clips,
         target=labels[rows],
@@ -145,10 +152,17 @@ def _recordings(folder: Path) -> list[_Recording]:
 def _from_folders(folder: Path) -> Iterator[_Recording]:
     """Yield the sound files of each sub-folder, labelled with its name."""
     for child in _visible(folder):
-        if child.is_dir():
-            for file in _visible(child):
-                if file.suffix.lower() in AUDIO_SUFFIXES:
-                    yield _Recording(file, child.name)
+        if not child.is_dir():
+            continue
+        within = _visible(child)
+        files = [file for file in within if file.suffix.lower() in AUDIO_SUFFIXES]
+        if within and not files:
+            msg = (
+                f"{child} holds {within[0].name} and no sound files ({' '.join(AUDIO_SUFFIXES)}); "
+                "it is left out."
+            )
+            warnings.warn(msg, UserWarning, stacklevel=5)
+        yield from (_Recording(file, child.name) for file in files)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -188,7 +202,7 @@ def _from_row(row: dict[str, str], folder: Path, where: str) -> _Recording:
     """Return one row as a recording whose file exists, inside the folder, and has a label."""
     name = Path(row["file_name"])
     label, group, split = (row.get(key, "").strip() for key in ("label", "group", "split"))
-    if name.is_absolute() or ".." in name.parts:
+    if name.anchor or ".." in name.parts:
         msg = f"{where} names {name}, which leaves the folder; name files inside it."
         raise ValueError(msg)
     if not (folder / name).is_file():
@@ -215,20 +229,41 @@ def _rows_of(split: str | None, recordings: list[_Recording], folder: Path) -> l
 # ------------------------------------------------------------------------------------------
 
 
-def _read(
-    files: list[Path], sample_rate: int | None, mono: bool
-) -> tuple[list[NDArray[np.float32]], int]:
-    """Return the clips in files at one sample rate, and that rate."""
+def _commonest_rate(files: list[Path]) -> int:
+    """Return the sample rate that most files have; what cannot be read has none."""
+
+    def rate(file: Path) -> int | None:
+        try:
+            return audio_info(file, mono=True).samplerate
+        except ValueError:
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        rates = Counter(filter(None, pool.map(rate, files)))
+    return rates.most_common(1)[0][0] if rates else 1
+
+
+def _read(files: list[Path], sample_rate: int, mono: bool) -> list[NDArray[np.float32]]:
+    """Return the clips in files at one sample rate."""
+
+    def read(file: Path) -> NDArray[np.float32]:
+        clip = resample(*read_audio(file, mono=mono), sample_rate)
+        if not len(clip):
+            msg = f"{file} is too short: nothing is left of it at {sample_rate} Hz; leave it out."
+            raise ValueError(msg)
+        return clip
+
     with ThreadPoolExecutor() as pool:  # decoding and resampling release the interpreter lock
-        clips, rates = zip(*pool.map(partial(read_audio, mono=mono), files), strict=True)
-        sample_rate = sample_rate or Counter(rates).most_common(1)[0][0]
-        return list(pool.map(partial(resample, target_rate=sample_rate), clips, rates)), sample_rate
+        return list(pool.map(read, files))
 
 
 def _as_labels(texts: list[str]) -> NDArray:
-    """Return labels as integers if all of them are written so, else as strings."""
+    """Return labels as integers if all of them are written so and not too large, else strings."""
     labels = np.array(texts)
-    return labels.astype(np.int64) if all(map(_INTEGER.fullmatch, texts)) else labels
+    try:
+        return labels.astype(np.int64) if all(map(_INTEGER.fullmatch, texts)) else labels
+    except OverflowError:
+        return labels
 
 
 def _optional(texts: list[str]) -> NDArray[np.str_] | None:

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 # Integer PCM lies in [-1, 1]. A float file may go a little beyond, or hold 16-bit values unscaled;
 # what is louder still is damage, or not sound.
 MAX_AMPLITUDE = 32768.0
+_NOT_KNOWN = 2**63 - 1  # frames of a FLAC file that was written to a pipe
 
 # libsndfile reads what is left of a file that was cut short, and only notes it in its log: the size
 # that a RIFF, AIFF or AU header declares and what it "should be", an Ogg stream that ends before
@@ -203,6 +204,9 @@ def _check_header(path: Path, file: soundfile.SoundFile, mono: bool) -> None:
         raise ValueError(msg)
     if file.frames == 0:
         msg = f"{path} has a header but no samples."
+        raise ValueError(msg)
+    if file.frames == _NOT_KNOWN:
+        msg = f"{path} does not say how long it is, as if written to a pipe; convert it to a file."
         raise ValueError(msg)
     if file.channels > 1 and not mono:
         msg = f"{path} has {file.channels} channels, not one; mono=True averages them."

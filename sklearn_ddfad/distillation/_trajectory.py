@@ -196,7 +196,7 @@ class _Step:
         def count(tensor):
             storage = tensor.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
-            return tensor
+            return tensor.detach()  # an output that is kept by its own node would never be freed
 
         with saved_tensors_hooks(count, lambda tensor: tensor):
             self._graph = self._build(create_graph=True)

@@ -179,6 +179,12 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
 
     def _as_planes(self, X):
         planes = X.float() if torch.is_tensor(X) else torch.tensor(np.asarray(X, np.float32))
+        if planes.shape[1:] not in (self.feature_shape_, self.planes_shape_):
+            msg = (
+                f"clips of shape {tuple(planes.shape[1:])} are no features of this extractor, "
+                f"which are of shape {self.feature_shape_}."
+            )
+            raise ValueError(msg)
         return planes.reshape(-1, *self.planes_shape_)
 
     def _lay_out(self, planes):
@@ -310,7 +316,7 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
 
         self.bank(torch.zeros(()))  # kept from now on: to make it is not for several threads
         batches, n_jobs = self._batches(clips), effective_n_jobs(self.n_jobs)
-        with Parallel(n_jobs=self.n_jobs, prefer="threads") as parallel:
+        with Parallel(n_jobs=self.n_jobs, require="sharedmem") as parallel:
             for first in range(0, len(batches), 2 * n_jobs):
                 yield from parallel(map(hear, batches[first : first + 2 * n_jobs]))
 

@@ -171,7 +171,7 @@ class Chromagram(BaseExtractor):
     """The power in the twelve pitch classes, C to B, in dB: harmony without octave or timbre.
 
     Every frequency counts for the pitch class nearest to it in equal temperament, A at 440 Hz,
-    those around A4 most [1]_. Recordings come in as in :class:`FDMFCC`.
+    those around A5 (880 Hz) most [1]_. Recordings come in as in :class:`FDMFCC`.
 
     Not invertible: which octave a pitch was in is forgotten.
 
