@@ -8,7 +8,8 @@ from threading import Lock
 # Parameters of glibc's mallopt, and what it lets them grow to by itself.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _LARGEST_TRIM, _LARGEST_MMAP, _MOST_MMAPS = 2**26, 2**25, 2**16
-_LOCK, _BLOCKS = Lock(), []  # those that run: in one another, or in several threads
+_LOCK = Lock()
+_BLOCKS: list[None] = []  # those that run: in one another, or in several threads
 
 
 @contextmanager

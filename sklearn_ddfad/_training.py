@@ -15,16 +15,17 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils.validation import column_or_1d, has_fit_parameter
 from skorch import NeuralNetClassifier
 from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.overrides import TorchFunctionMode
+from torch.utils.data import Dataset
 
 from sklearn_ddfad._memory import freed_memory_kept
-from sklearn_ddfad._validation import Rows, resolve_device
+from sklearn_ddfad._validation import Rows, from_torch, resolve_device
 from sklearn_ddfad.augmentation import draw_mixture, mix, resolve_augmentation
 from sklearn_ddfad.networks import embed, make_network
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
@@ -47,7 +48,10 @@ def isolated_rng(seed, device="cpu"):
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
     with _GENERATORS, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # manual_seed would seed every GPU, too
+        for cuda in devices:
+            with torch.cuda.device(cuda):
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -87,7 +91,7 @@ class FunctionalNetwork:
     """
 
     def __init__(self, module):
-        if any(True for _ in module.buffers()):
+        if any(getattr(part, "track_running_stats", False) for part in module.modules()):
             msg = (
                 f"{type(module).__name__} keeps running statistics (batch normalisation), which "
                 "are no parameters and cannot be matched; use 'instance' or 'group' normalisation."
@@ -352,12 +356,15 @@ class NetworkClassifier(NeuralNetClassifier):
         Labels `y` are of shape ``(n_clips,)``, or soft, the probabilities of the classes
         ``0 .. n_classes - 1``, of shape ``(n_clips, n_classes)``.
         """
+        y = np.asarray(from_torch(y))
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         check_scalar(self.mixup, "mixup", Real, min_val=0, max_val=1)
         if self.schedule not in ("cosine", None):
             msg = f"schedule={self.schedule!r} must be 'cosine', or None for that of a callback."
             raise ValueError(msg)
-        X = X if isinstance(X, Rows) else np.asarray(X, dtype=np.float32)
-        is_soft = np.ndim(y) == 2
+        X = X if isinstance(X, Rows) else np.asarray(from_torch(X), dtype=np.float32)
+        is_soft = y.ndim == 2
         self.encoder_ = LabelEncoder().fit(np.arange(np.shape(y)[1]) if is_soft else y)
         targets = np.asarray(y, np.float32) if is_soft else self.encoder_.transform(y)
         self.input_shape_ = X.shape[1:]
@@ -371,14 +378,26 @@ class NetworkClassifier(NeuralNetClassifier):
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train for ``n_steps`` steps, but no less than 20 epochs; or for ``max_epochs``."""
         epochs = epochs or self.n_epochs(len(X))
-        self.n_steps_, self.step_ = epochs * ceil(len(X) / self.batch_size), 0
-        return super().fit_loop(X, y, epochs, **fit_params)
+        self.n_epochs_, self.step_, self._is_learning = epochs, 0, True
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        finally:
+            self._is_learning = False
+
+    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+        """Count the steps there will be: skorch may have put clips aside by then."""
+        self.n_steps_ = self.n_epochs_ * self._steps(len(dataset_train))
+        super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
+
+    def _steps(self, n_clips):
+        """Return how many steps an epoch takes."""
+        return ceil(n_clips / self.batch_size) if self.batch_size > 0 else 1  # -1 is all of them
 
     def n_epochs(self, n_clips):
         """Return how many epochs training on `n_clips` takes."""
         if self.n_steps is None:
             return self.max_epochs
-        return max(ceil(self.n_steps / ceil(n_clips / self.batch_size)), _MIN_EPOCHS)
+        return max(ceil(self.n_steps / self._steps(n_clips)), _MIN_EPOCHS)
 
     def train_step_single(self, batch, **fit_params):
         """Take a step on mixed and augmented clips, of the size that the schedule has for it."""
@@ -422,14 +441,17 @@ class NetworkClassifier(NeuralNetClassifier):
         return self.encoder_.classes_
 
     def predict(self, X):
-        """Return the most likely label of each clip."""
+        """Return the most likely label of each clip; while learning, for callbacks, its index."""
         codes = super().predict(X)
-        return self.encoder_.inverse_transform(codes)
+        is_learning = getattr(self, "_is_learning", False)
+        return codes if is_learning else self.encoder_.inverse_transform(codes)
 
     def predict_proba(self, X):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
-            return super().predict_proba(np.asarray(X, dtype=np.float32))
+            if not isinstance(X, Dataset):  # one is what callbacks of skorch ask about
+                X = np.array(from_torch(X), dtype=np.float32)
+            return super().predict_proba(X)
 
 
 def fresh(estimator, rng):

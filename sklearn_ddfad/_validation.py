@@ -355,6 +355,9 @@ def check_labels(y, n_clips):
     if y is None:
         msg = "requires y to be passed, but the target y is None: give the labels."
         raise ValueError(msg)
+    y = from_torch(y)
+    if pandas_dtype := getattr(getattr(y, "dtype", None), "numpy_dtype", None):
+        y = y.to_numpy(pandas_dtype)  # a nullable column, which may not stay what it is else
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f":
         assert_all_finite(y, input_name="y")

@@ -228,11 +228,15 @@ def hold_out(codes, fraction, rng):
     everything = np.arange(len(codes))
     n_validation = int(fraction * len(codes))
     n_classes = codes.max() + 1
-    if np.bincount(codes).min() < 2 or n_validation < n_classes:
+    n_left = len(codes) - n_validation
+    if np.bincount(codes).min() < 2 or n_validation < n_classes or n_left < n_classes:
         return everything, everything[:0]
-    return train_test_split(
+    train, test = train_test_split(
         everything, test_size=n_validation, stratify=codes, random_state=draw_seed(rng)
     )
+    gone = np.setdiff1d(codes, codes[train])  # classes of which all was to be tested on
+    back = [np.flatnonzero(codes[test] == code)[0] for code in gone]
+    return np.append(train, test[back]), np.delete(test, back)
 
 
 def pick_per_class(codes, cpc, rng):

@@ -287,6 +287,9 @@ def cross_architecture(X, y, X_test, y_test, *, estimators=None, **options):
     if not isinstance(estimators, Mapping):
         networks = [ConvNet, ResNet18, VGG11] if estimators is None else list(estimators)
         names = [getattr(network, "__name__", str(network)) for network in networks]
+        if len(set(names)) < len(names):
+            msg = f"several of the networks are called alike: {names}; give a dict with names."
+            raise ValueError(msg)
         estimators = dict(zip(names, map(network_classifier, networks), strict=True))
     return {
         name: evaluate(X, y, X_test, y_test, estimator=estimator, **options)

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn_ddfad import MLP, Augmentation, ConvNet, TrajectoryDistiller
 from sklearn_ddfad._training import FunctionalNetwork
 from sklearn_ddfad.augmentation import NoAugmentation
+from sklearn_ddfad.base import hold_out
 from sklearn_ddfad.distillation import _trajectory
 from sklearn_ddfad.distillation._base import Descent
 from sklearn_ddfad.distillation._checkpoint import Checkpoint
@@ -240,7 +241,7 @@ def test_a_student_sees_every_clip_before_one_comes_again(n_clips, batch_size):
     ("parameters", "words"),
     [
         ({"min_start_epoch": 5}, "min_start_epoch=5 is beyond the last epoch to start at, 2"),
-        ({"expert_epochs": 3}, "expert_epochs=3 ends before"),
+        ({"expert_epochs": 3}, "experts of 3 epochs .* end before"),
         ({"network": "transformer"}, "network='transformer' is unknown"),
         ({"device": "abacus"}, "device='abacus'"),
         ({"augmentation": print}, "augmentation="),
@@ -379,6 +380,27 @@ def test_a_killed_fit_ends_where_an_unbroken_one_would(tmp_path, every_iteration
         again.fit(X, y)
     assert rest == list(range(n, 9))  # the iteration it was killed in was not written down
     assert len(again.loss_curve_) == 8
+
+
+def test_a_fit_that_a_callback_ended_is_kept_as_far_as_it_came(tmp_path):
+    kept = {"checkpoint": tmp_path / "fit", "max_iter": 5}
+    ended = small(callbacks=[lambda d: d.n_iter_ == 3], **kept).fit(*expert_data())
+    state = torch.load(tmp_path / "fit" / "descent.pt", weights_only=True)
+    assert ended.n_iter_ == len(state["descent"]["losses"]) == 3
+
+
+def test_a_network_that_cannot_be_written_down_is_refused_a_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint= needs parameters that can be pickled"):
+        small(network=lambda *a: MLP(*a), checkpoint=tmp_path / "fit").fit(*expert_data())
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.67, 0.99])
+def test_no_class_is_kept_aside_whole(fraction):
+    codes = np.repeat(np.arange(3), 2)
+    for seed in range(100):
+        train, test = hold_out(codes, fraction, np.random.RandomState(seed))
+        assert sorted([*train, *test]) == list(range(6))
+        assert set(codes[train]) == {0, 1, 2}
 
 
 def test_a_finished_fit_is_found_again(tmp_path):

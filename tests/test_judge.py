@@ -3,12 +3,16 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
+from skorch.callbacks import EpochScoring
+from skorch.dataset import ValidSplit
 
 from sklearn_ddfad import (
     Augmentation,
@@ -33,10 +37,10 @@ def quick(**changes):
     return network_classifier(**{"n_steps": 40, "random_state": 0, **changes})
 
 
-@pytest.mark.parametrize("names", [["a", "b", "c"], [5, 6, 9], [0.0, 0.5, 1.0]])
+@pytest.mark.parametrize("names", [["a", "b", "c"], [5, 6, 9], [0.0, 1.0, 4.0]])
 def test_labels_of_any_type(images, names):
     X, y = images
-    labels = np.array(names)[y] if names != [0.0, 0.5, 1.0] else np.array(names)[y].astype(str)
+    labels = np.array(names)[y]
     judge = quick().fit(X, labels)
     assert judge.predict(X).dtype == labels.dtype
     assert judge.score(X, labels) > 0.9
@@ -44,6 +48,42 @@ def test_labels_of_any_type(images, names):
     probabilities = judge.predict_proba(X)
     assert probabilities.shape == (60, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], [5, 6, 9]])
+def test_callbacks_of_skorch_see_how_it_learns(images, names):
+    X, y = images
+    labels = np.array(names)[y]
+    seen = EpochScoring("accuracy", on_train=True, name="train_acc")
+    judge = quick(train_split=ValidSplit(3), callbacks=[seen], batch_size=8).fit(X, labels)
+    assert judge.n_steps_ == judge.step_ == 20 * 5  # 40 of 60 clips
+    assert judge.history[-1, "train_acc"] > 0.9
+    assert judge.history[-1, "valid_acc"] > 0.7
+    assert set(judge.predict(X)) == set(names)
+
+
+def test_all_clips_may_come_in_one_batch(images):
+    X, y = images
+    judge = quick(batch_size=-1).fit(torch.tensor(X), torch.tensor(y))
+    assert judge.n_steps_ == judge.step_ == 40
+    assert judge.score(X, y) > 0.9
+
+
+def test_a_column_of_labels_is_one_label_each(images):
+    X, y = images
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        judge = quick().fit(X, y[:, None])
+    assert judge.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean"])
+def test_nullable_labels_of_pandas_stay_what_they_are(images, dtype):
+    X, y = images
+    labels = pd.Series((y > 0) if dtype == "boolean" else 2**53 + y, dtype=dtype)
+    selector = RandomSelector(3, estimator=LogisticRegression(), random_state=0)
+    told = selector.fit(X.reshape(60, -1), labels).predict(X.reshape(60, -1))
+    assert told.dtype == (bool if dtype == "boolean" else np.int64)
+    assert len(selector.classes_) == (2 if dtype == "boolean" else 3)
 
 
 def test_same_seed_same_network_and_global_state_untouched(images):

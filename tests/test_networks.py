@@ -459,6 +459,16 @@ def test_normalised_constant_images_stay_finite(constant):
 
 
 @use_both_formulas
+def test_what_is_not_a_number_does_not_become_one():
+    network = ConvNet((3, 8, 9), 2, width=4, depth=1).eval()
+    X = torch.zeros(2, 3, 8, 9)
+    X[0, 0, 4, 4] = float("nan")
+    told = network(X)
+    assert told[0].isnan().all()
+    assert told[1].isfinite().all()
+
+
+@use_both_formulas
 def test_normalised_images_have_mean_0_and_variance_1():
     y = InstanceNorm(3)(5 + 3 * seeded(2, 3, 8, 9, dtype=torch.float32))
     torch.testing.assert_close(y.mean((2, 3)), torch.zeros(2, 3), atol=1e-5, rtol=0)

@@ -217,7 +217,7 @@ class BaseDistiller(BaseReducer):
                 if ranks.is_first:
                     checkpoint.save(
                         lambda: {name: part.state() for name, part in parts.items()},
-                        now=self.n_iter_ == max_iter,
+                        now=stop or self.n_iter_ == max_iter,
                     )
         if descent.n_undone > self.n_iter_ / 2:
             msg = (

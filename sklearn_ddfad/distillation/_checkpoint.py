@@ -1,5 +1,6 @@
 """What a fit writes down on its way, so that one that was killed can go on (law 8)."""
 
+import pickle
 from pathlib import Path
 from time import monotonic
 
@@ -36,7 +37,14 @@ class Checkpoint:
         if self.folder is None:
             return
         kept = {name: value for name, value in parameters.items() if name not in FREE}
-        self._fingerprint = joblib.hash((kept, X.fingerprint(), codes))
+        try:
+            self._fingerprint = joblib.hash((kept, X.fingerprint(), codes))
+        except pickle.PicklingError as error:
+            msg = (
+                f"checkpoint= needs parameters that can be pickled: {error.args[0]}; define a "
+                "network at the top of a module, or leave checkpoint at None."
+            )
+            raise ValueError(msg) from error
         self._known = self._read("fit.pt")
         if self._known is not None and self._known["fingerprint"] != self._fingerprint:
             msg = (

@@ -566,8 +566,9 @@ class TrajectoryDistiller(BaseDistiller):
             last_start = min(early, n_epochs - matched)
         if last_start + matched > n_epochs or last_start < 0:
             msg = (
-                f"expert_epochs={n_epochs} ends before max_start_epoch={self.max_start_epoch} plus "
-                f"expert_epochs_matched={matched}; raise it, or leave it at None."
+                f"experts of {n_epochs} epochs (expert_epochs={self.expert_epochs}) end before "
+                f"max_start_epoch={self.max_start_epoch} plus expert_epochs_matched={matched}; "
+                "give more expert_epochs, or less of these."
             )
             raise ValueError(msg)
         if self.min_start_epoch > last_start:

@@ -31,7 +31,7 @@ class After(NamedTuple):
     def push(self, image, y):
         """Apply it to `image`, with the zeros that it makes of `y`."""
         if self.relu:
-            image = torch.where(y > 0, image, 0)
+            image = torch.where(y <= 0, 0, image)  # NaN stays NaN
         return image if self.pool == (1, 1) else F.avg_pool2d(image, self.pool)
 
     def pull_back(self, dp, y):
