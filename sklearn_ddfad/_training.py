@@ -357,7 +357,8 @@ class NetworkClassifier(NeuralNetClassifier):
         ``0 .. n_classes - 1``, of shape ``(n_clips, n_classes)``.
         """
         y = np.asarray(from_torch(y))
-        if y.ndim == 2 and y.shape[1] == 1:
+        certain = y.dtype.kind == "f" and (y == 1).all()  # the probabilities of a single class
+        if y.ndim == 2 and y.shape[1] == 1 and not certain:
             y = column_or_1d(y, warn=True)
         check_scalar(self.mixup, "mixup", Real, min_val=0, max_val=1)
         if self.schedule not in ("cosine", None):
