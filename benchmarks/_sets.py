@@ -314,7 +314,7 @@ def _mean(rows):
     accuracy = np.array([row["accuracy"] for row in rows])
     half = half_width(
         [*_shares(rows).values()],
-        same_clips=_same_clips(rows),
+        same_clips=same_clips(rows),
         extremes=(0, 1),
         judges=[rows[0]["accuracy"]],
     )
@@ -331,15 +331,17 @@ def compared(rows, others):
     """Return by how much rows are better than others, clip by clip, for seeds that both have."""
     ours, theirs = _shares(rows), _shares(others)
     common = ours.keys() & theirs.keys()
-    differences = [ours[seed] - theirs[seed] for seed in common]
+    judges = [row["accuracy"] for row in (*rows, *others) if row["seed"] in common]
+    return difference(ours, theirs, same_clips=same_clips(rows), judges=judges)
+
+
+def difference(ours, theirs, *, same_clips, judges=()):
+    """Return by how much some ``{seed: share of each clip}`` are more than others."""
+    common = ours.keys() & theirs.keys()
+    differences = [ours[seed] - theirs[seed] for seed in sorted(common)]
     if not differences:
         return {"seeds": 0}
-    half = half_width(
-        differences,
-        same_clips=_same_clips(rows),
-        extremes=(-1, 1),
-        judges=[row["accuracy"] for row in (*rows, *others) if row["seed"] in common],
-    )
+    half = half_width(differences, same_clips=same_clips, extremes=(-1, 1), judges=judges)
     mean = np.mean([np.mean(of_seed) for of_seed in differences])
     found = {"seeds": len(differences), "differs": bool(abs(mean) > half)}
     return _in_percent({"difference": mean, "interval": half}) | found
@@ -350,7 +352,8 @@ def _shares(rows):
     return {row["seed"]: np.array([*map(int, row["right"])]) / len(row["accuracy"]) for row in rows}
 
 
-def _same_clips(rows):
+def same_clips(rows):
+    """Tell whether all seeds were tested on the same clips."""
     return all(row["split"] in FOR_ALL_SEEDS for row in rows)
 
 

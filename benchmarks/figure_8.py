@@ -29,6 +29,7 @@ measure a row again, delete it, and the folder.
 
 import os
 from functools import partial
+from itertools import product
 
 import numpy as np
 from _draw import points
@@ -116,11 +117,6 @@ def measure(preset, what, seed, space, jobs):
     search.fit(*recordings.train, **tested)
     made = {"seconds_to_make": search.proxy_.provenance["seconds"]} if what in SETS else {}
     return {"rows": [{name: row[name] for name in OF_A_ROW} | made for row in search.rows_]}
-
-
-def draws_of(preset, what):
-    """Return the seeds that candidates are ranked with: the truth and what has no set has one."""
-    return range(PRESETS[preset]["draws"] if what in SETS else 1)
 
 
 def proxy_of(preset, what, seed):
@@ -336,8 +332,9 @@ def measure_all(options):
     jobs = options.jobs or (1 if options.preset == "smoke" else min(os.cpu_count() or 1, 8))
     one = partial(in_fresh_process, __file__, preset=options.preset, jobs=jobs)
     heard("fsdd", "official", thin=THIN if options.preset == "smoke" else 1)
-    draws = [(seed, what) for what in WHAT for seed in draws_of(options.preset, what)]
-    for seed, what in sorted(draws, key=lambda draw: draw[0]):
+    for seed, what in product(range(PRESETS[options.preset]["draws"]), WHAT):
+        if seed and what not in SETS:  # the truth and what has no set are drawn once
+            continue
         if what not in (options.what or WHAT) or seed not in (options.seed or [seed]):
             continue
         key = {"what": what, "seed": seed}

@@ -25,18 +25,19 @@ from itertools import product
 import numpy as np
 from _draw import curves
 from _harness import Results, command_line, in_fresh_process, network, print_table
-from _recordings import FOR_ALL_SEEDS
 from _sets import (
     KEEP,
     QUICK,
     _experts,
     against_paper,
     chosen,
+    difference,
     family,
     find,
     grouped,
     half_width,
     recordings_of,
+    same_clips,
     subset_arguments,
     told,
     written,
@@ -199,10 +200,6 @@ def by_seed(rows):
     return {row["seed"]: shares(row) for row in rows}
 
 
-def same_clips(rows):
-    return all(row["split"] in FOR_ALL_SEEDS for row in rows)
-
-
 def summarize(rows):
     """Return for each strategy the means over orders, in per cent, beside the paper's figure."""
     summary = []
@@ -227,18 +224,6 @@ def printed(line):
     return PAPER.get((line["data"], family(line["network"]), line["what"]))
 
 
-def difference(rows, others):
-    """Return by how much rows are better than others, clip by clip, for seeds that both have."""
-    ours, theirs = by_seed(rows), by_seed(others)
-    differences = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-    if not differences:
-        return {"seeds": 0}
-    half = half_width(differences, same_clips=same_clips(rows), extremes=(-1, 1))
-    mean = float(np.mean([of_seed.mean() for of_seed in differences]))
-    found = {"difference": round(100 * mean, 2), "interval": round(100 * half, 2)}
-    return found | {"seeds": len(differences), "differs": abs(mean) > half}
-
-
 def differences(rows):
     """Return by how much a distilled memory is better than each other way, strategy by strategy."""
     cells = grouped(rows, KEY)
@@ -251,7 +236,8 @@ def differences(rows):
             if beside := cells.get((*place, *other)):
                 line = dict(zip(KEY, (*place, strategy, what, cpc), strict=True))
                 name = other[1] or other[0]
-                found.append(line | {"more than": name} | difference(group, beside))
+                more = difference(by_seed(group), by_seed(beside), same_clips=same_clips(group))
+                found.append(line | {"more than": name} | more)
     return found
 
 

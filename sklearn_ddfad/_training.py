@@ -451,7 +451,7 @@ class NetworkClassifier(NeuralNetClassifier):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
             if not isinstance(X, Dataset):  # one is what callbacks of skorch ask about
-                X = np.array(from_torch(X), dtype=np.float32)
+                X = np.require(from_torch(X), np.float32, "W")  # torch warns of others
             return super().predict_proba(X)
 
 
@@ -514,15 +514,20 @@ def check_learns_classes(estimator, class_names):
         last.check_classes(class_names)
 
 
+def first_unsound(P):
+    """Return the first row that is no probabilities, None where all are."""
+    sound = (P >= 0).all(axis=1) & (np.abs(P.sum(axis=1) - 1) < 1e-3)  # false for NaN
+    return None if sound.all() else int(sound.argmin())
+
+
 def check_probabilities(P, n_clips):
     """Refuse soft labels that are no probabilities, or not one row for each clip."""
     P = np.asarray(P)
     if len(P) != n_clips:
         msg = f"there are {n_clips} clips and {len(P)} rows of soft labels; give one for each clip."
         raise ValueError(msg)
-    sound = (P >= 0).all(axis=1) & (np.abs(P.sum(axis=1) - 1) < 1e-3)  # false for NaN
-    if not sound.all():
-        clip = int(sound.argmin())
+    clip = first_unsound(P)
+    if clip is not None:
         msg = (
             f"the soft labels of clip {clip} are no probabilities: {P[clip]}; they must not be "
             "negative, and add up to 1."

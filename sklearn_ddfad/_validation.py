@@ -50,17 +50,24 @@ def resolve_device(device):
     except RuntimeError as error:
         msg = f"device={device!r} is not a torch device; use 'auto', 'cpu' or 'cuda'."
         raise ValueError(msg) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
+    if not _is_there(resolved):
         msg = (
-            f"device={device!r} was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'."
+            f"device={device!r} was asked for, but torch sees no {str(resolved).upper()} device; "
+            "use 'auto' or 'cpu'."
         )
         raise ValueError(msg)
-    try:
-        torch.empty(0, device=resolved)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        msg = f"device={device!r} was asked for, but torch has none here; use 'auto' or 'cpu'."
-        raise ValueError(msg) from error
     return resolved
+
+
+def _is_there(device):
+    """Tell whether there is such a device; GPUs are counted without beginning to use them."""
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        return False
+    return True
 
 
 def _own_gpu():

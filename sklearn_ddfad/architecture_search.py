@@ -1,7 +1,6 @@
 """Which network is best, told by a small set: candidates are trained on it instead of all clips."""
 
 import json
-import pickle
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
@@ -15,7 +14,6 @@ from os import PathLike
 from shutil import rmtree
 from time import perf_counter
 
-import joblib
 import numpy as np
 from scipy.stats import kendalltau, rankdata, spearmanr
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
@@ -48,7 +46,7 @@ from sklearn_ddfad._version import __version__
 from sklearn_ddfad.base import hold_out, in_batches
 from sklearn_ddfad.datasets._files import whole_or_nothing
 from sklearn_ddfad.distillation import TrajectoryDistiller
-from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
+from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint, fingerprint
 from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.networks import NETWORKS, ConvNet
 
@@ -735,11 +733,5 @@ class _Shelf:
 
 
 def _file_name(estimator):
-    try:
-        return f"candidate_{joblib.hash((type(estimator), estimator.get_params()))}.json"
-    except pickle.PicklingError as error:
-        msg = (
-            f"checkpoint= needs candidates that can be pickled: {error.args[0]}; define them at "
-            "the top of a module, or leave checkpoint at None."
-        )
-        raise ValueError(msg) from error
+    content = type(estimator), estimator.get_params()
+    return f"candidate_{fingerprint(content, 'checkpoint', 'candidates')}.json"

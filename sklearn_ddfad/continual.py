@@ -378,10 +378,16 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Return a new network, or the one there is with an output more for each new class."""
         seed, n_classes = draw_seed(self._rng), sum(map(len, steps))
         if len(steps) > 1 and self.strategy != "scratch":
-            return grown(self.module_, n_classes - len(steps[-1]), len(steps[-1]), seed)
+            return grown(self.module_, len(steps[-1]), seed)
         with isolated_rng(seed):
             module = make_network(self.network, self.input_shape_, n_classes)
-        last_layer(module, n_classes)
+        name = last_linear(module)
+        if name is None or module.get_submodule(name).out_features != n_classes:
+            msg = (
+                f"{type(module).__name__} does not end in a linear layer that has {n_classes} "
+                "outputs and could grow; give it one."
+            )
+            raise ValueError(msg)
         return module
 
     def _learn(self, module, clips, steps, teachers=(), *, balanced=False):
@@ -452,27 +458,22 @@ def _check_fewer(cpc, step):
 # ------------------------------------------------------------------------------------------
 
 
-def last_layer(module, n_classes):
-    """Return the name of the last linear layer in a network, if it could grow."""
+def last_linear(module):
+    """Return the name of the last linear layer in a network, None if there is none."""
     parts = module.named_modules()
-    layers = [(name, part) for name, part in parts if name and type(part) is nn.Linear]
-    if not layers or layers[-1][1].out_features != n_classes:
-        msg = (
-            f"{type(module).__name__} does not end in a linear layer that has {n_classes} outputs "
-            "and could grow; give it one."
-        )
-        raise ValueError(msg)
-    return layers[-1][0]
+    names = [name for name, part in parts if name and type(part) is nn.Linear]
+    return names[-1] if names else None
 
 
-def grown(module, n_old, n_new, seed):
-    """Return a copy of a network whose last layer has `n_new` outputs beside `n_old`.
+def grown(module, n_new, seed):
+    """Return a copy of a network whose last linear layer has `n_new` more outputs.
 
     The outputs there were stay as they are.
     """
     module = deepcopy(module)
-    name = last_layer(module, n_old)
+    name = last_linear(module)
     old = module.get_submodule(name)
+    n_old = old.out_features
     with isolated_rng(seed):
         layer = nn.Linear(old.in_features, n_old + n_new, bias=old.bias is not None)
     layer.to(old.weight.device)

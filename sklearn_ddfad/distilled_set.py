@@ -375,11 +375,10 @@ def _check_replaceable(path):
 def _not_ours(folder):
     """Return something in a folder that no export has written, or None."""
     card, head = folder / "README.md", _CARD.partition("{")[0]
-    if card.is_file() and not card.read_text(encoding="utf-8", errors="replace").startswith(head):
-        return card
-    names = {part: part.relative_to(folder).as_posix() for part in sorted(folder.rglob("*"))}
-    others = [part for part, name in names.items() if not _OURS.fullmatch(name)]
-    return others[0] if others else None if card.is_file() else next(iter(names), None)
+    if not (card.is_file() and card.read_text("utf-8", errors="replace").startswith(head)):
+        return next(folder.iterdir(), None)
+    within = ((part, part.relative_to(folder).as_posix()) for part in folder.rglob("*"))
+    return next((part for part, name in within if not _OURS.fullmatch(name)), None)
 
 
 def _plain(value):

@@ -17,7 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import LRScheduler
 from torch import nn
 
-from sklearn_ddfad._training import NetworkClassifier, check_probabilities, fit_on
+from sklearn_ddfad._training import (
+    NetworkClassifier,
+    check_probabilities,
+    first_unsound,
+    fit_on,
+)
 from sklearn_ddfad._validation import (
     Rows,
     check_features,
@@ -333,11 +338,12 @@ def _check_as_many(n_known, n_classes):
 
 
 def _check_told(probabilities, name):
-    if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+    clip = first_unsound(probabilities)
+    if clip is not None:
+        row = np.array2string(probabilities[clip], precision=3, threshold=5)
         msg = (
-            f"what {name} tells in predict_proba are no probabilities: a row is "
-            f"{np.array2string(probabilities[0], precision=3, threshold=5)}; a skorch classifier "
-            "tells them with criterion=torch.nn.CrossEntropyLoss."
+            f"what {name} tells in predict_proba are no probabilities: a row is {row}; a skorch "
+            "classifier tells them with criterion=torch.nn.CrossEntropyLoss."
         )
         raise ValueError(msg)
 

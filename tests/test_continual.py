@@ -122,7 +122,7 @@ def test_a_grown_network_says_the_same_of_old_classes():
     network = ConvNet((3, 8, 9), 2, width=4)
     X = torch.randn(5, 3, 8, 9, generator=torch.Generator().manual_seed(0))
     before = network(X)
-    larger = grown(network, network.classifier.out_features, 3, seed=0)
+    larger = grown(network, 3, seed=0)
     assert larger(X).shape == (5, 5)
     torch.testing.assert_close(larger(X)[:, :2], before)
     larger.features[0].weight.data += 1
@@ -133,7 +133,7 @@ def test_a_grown_network_says_the_same_of_old_classes():
 def test_a_network_grows_wherever_its_last_layer_is():
     network = EnhancedNetwork((1, 16, 41), 2, backbone="convnet")
     X = torch.randn(5, 1, 16, 41, generator=torch.Generator().manual_seed(0))
-    larger = grown(network, 2, 1, seed=0)
+    larger = grown(network, 1, seed=0)
     assert larger(X).shape == (5, 3)
     torch.testing.assert_close(larger(X)[:, :2], network(X))
 

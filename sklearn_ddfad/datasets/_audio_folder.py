@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -113,8 +114,8 @@ def load_audio_folder(
     labels = _as_labels([recording.label for recording in everything])
     rows = _rows_of(split, everything, folder)
     chosen = [everything[row] for row in rows]
-    sample_rate = sample_rate or _commonest_rate([recording.file for recording in everything])
-    clips = _read([recording.file for recording in chosen], sample_rate, mono)
+    others = [everything[row].file for row in np.setdiff1d(np.arange(len(everything)), rows)]
+    clips, sample_rate = _read([recording.file for recording in chosen], others, sample_rate, mono)
     dataset = Bunch(
         data=clips,
         target=labels[rows],
@@ -229,32 +230,29 @@ def _rows_of(split: str | None, recordings: list[_Recording], folder: Path) -> l
 # ------------------------------------------------------------------------------------------
 
 
-def _commonest_rate(files: list[Path]) -> int:
-    """Return the sample rate that most files have; what cannot be read has none."""
-
-    def rate(file: Path) -> int | None:
-        try:
-            return audio_info(file, mono=True).samplerate
-        except ValueError:
-            return None
-
-    with ThreadPoolExecutor() as pool:
-        rates = Counter(filter(None, pool.map(rate, files)))
-    return rates.most_common(1)[0][0] if rates else 1
-
-
-def _read(files: list[Path], sample_rate: int, mono: bool) -> list[NDArray[np.float32]]:
-    """Return the clips in files at one sample rate."""
-
-    def read(file: Path) -> NDArray[np.float32]:
-        clip = resample(*read_audio(file, mono=mono), sample_rate)
+def _read(
+    files: list[Path], others: list[Path], sample_rate: int | None, mono: bool
+) -> tuple[list[NDArray[np.float32]], int]:
+    """Return the clips in files at one sample rate, which is the commonest if none is given."""
+    with ThreadPoolExecutor() as pool:  # decoding and resampling release the interpreter lock
+        heard, rates = zip(*pool.map(partial(read_audio, mono=mono), files), strict=True)
+        if sample_rate is None:
+            known = Counter([*rates, *filter(None, pool.map(_rate, others))])
+            sample_rate = known.most_common(1)[0][0]
+        clips = list(pool.map(partial(resample, target_rate=sample_rate), heard, rates))
+    for file, clip in zip(files, clips, strict=True):
         if not len(clip):
             msg = f"{file} is too short: nothing is left of it at {sample_rate} Hz; leave it out."
             raise ValueError(msg)
-        return clip
+    return clips, sample_rate
 
-    with ThreadPoolExecutor() as pool:  # decoding and resampling release the interpreter lock
-        return list(pool.map(read, files))
+
+def _rate(file: Path) -> int | None:
+    """Return the sample rate of a file that is not read; one that cannot be has none."""
+    try:
+        return audio_info(file, mono=True).samplerate
+    except ValueError:
+        return None
 
 
 def _as_labels(texts: list[str]) -> NDArray:

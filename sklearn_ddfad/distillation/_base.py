@@ -178,10 +178,10 @@ class BaseDistiller(BaseReducer):
         """
         chosen = pick_per_class(codes, cpc, rng)
         if self.init == "real":
-            clips, again = X[chosen], np.ones(len(chosen), bool)
-            again[np.unique(chosen, return_index=True)[1]] = False
-            if again.any():
-                noise = rng.standard_normal((again.sum(), *X.shape[1:]))
+            clips = X[chosen]
+            again = np.delete(np.arange(len(chosen)), np.unique(chosen, return_index=True)[1])
+            if len(again):
+                noise = rng.standard_normal((len(again), *X.shape[1:]))
                 clips[again] += (_APART * X.mean_and_std()[1] * noise).astype(np.float32)
             return clips, codes[chosen]
         noise = rng.standard_normal((len(chosen), *X.shape[1:])).astype(np.float32)

@@ -14,6 +14,18 @@ FREE = {"callbacks", "checkpoint", "device", "estimator", "memory", "memory_budg
 FREE |= {"n_jobs", "verbose"}
 
 
+def fingerprint(content, option, what):
+    """Return a hash of `what` an option such as ``memory=`` is to know again."""
+    try:
+        return joblib.hash(content)
+    except pickle.PicklingError as error:
+        msg = (
+            f"{option}= needs {what} that can be pickled: {error.args[0]}; define it at the top of "
+            f"a module, or leave {option} at None."
+        )
+        raise ValueError(msg) from error
+
+
 class Checkpoint:
     """A folder that belongs to one fit: its seed, its experts, and where the descent has come to.
 
@@ -37,14 +49,8 @@ class Checkpoint:
         if self.folder is None:
             return
         kept = {name: value for name, value in parameters.items() if name not in FREE}
-        try:
-            self._fingerprint = joblib.hash((kept, X.fingerprint(), codes))
-        except pickle.PicklingError as error:
-            msg = (
-                f"checkpoint= needs parameters that can be pickled: {error.args[0]}; define a "
-                "network at the top of a module, or leave checkpoint at None."
-            )
-            raise ValueError(msg) from error
+        content = kept, X.fingerprint(), codes
+        self._fingerprint = fingerprint(content, "checkpoint", "parameters")
         self._known = self._read("fit.pt")
         if self._known is not None and self._known["fingerprint"] != self._fingerprint:
             msg = (

@@ -1,13 +1,11 @@
 """Expert trajectories: networks trained on the real clips, written down after every epoch."""
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from tempfile import TemporaryFile
 
-import joblib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,6 +23,7 @@ from sklearn_ddfad._validation import Rows
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.augmentation import Augmentation, Draw, NoAugmentation
 from sklearn_ddfad.datasets._files import whole_or_nothing
+from sklearn_ddfad.distillation._checkpoint import fingerprint
 
 LEARNING_RATE = 0.05  # plain SGD with a constant step makes experts that a student can imitate
 
@@ -234,14 +233,8 @@ def _expert(key, seed, trajectory=None):
 def _key(training):
     """Return a hash of all that decides what becomes of a seed, whatever holds the clips."""
     clips, device = training.X.fingerprint(), torch.device(training.device).type
-    try:
-        return joblib.hash(({**vars(training), "X": clips, "device": device}, __version__))
-    except pickle.PicklingError as error:
-        msg = (
-            f"memory= needs a network and an augmentation that can be pickled: {error.args[0]}; "
-            "define it at the top of a module, or leave memory at None."
-        )
-        raise ValueError(msg) from error
+    content = {**vars(training), "X": clips, "device": device}, __version__
+    return fingerprint(content, "memory", "a network and an augmentation")
 
 
 # ------------------------------------------------------------------------------------------
