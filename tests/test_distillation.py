@@ -13,9 +13,14 @@ from sklearn_ddfad._training import FunctionalNetwork
 from sklearn_ddfad.augmentation import NoAugmentation
 from sklearn_ddfad.base import hold_out
 from sklearn_ddfad.distillation import _trajectory
-from sklearn_ddfad.distillation._base import Descent
+from sklearn_ddfad.distillation._base import Descent, Iterate
 from sklearn_ddfad.distillation._checkpoint import Checkpoint
-from sklearn_ddfad.distillation._trajectory import Segment, TrajectoryMatching, trajectory_loss
+from sklearn_ddfad.distillation._trajectory import (
+    RealGuidance,
+    Segment,
+    TrajectoryMatching,
+    trajectory_loss,
+)
 from sklearn_ddfad.parameterization import DirectDecoder
 
 SHAPE = (3, 6, 7)
@@ -237,6 +242,42 @@ def test_a_student_sees_every_clip_before_one_comes_again(n_clips, batch_size):
     assert (rounds.sort(dim=1).values == torch.arange(n_clips)).all()
 
 
+def test_first_students_end_no_farther_off_than_they_began(problem):
+    """The gradient of those that run astray is chance, so α is halved, but not more than needed."""
+    network, segment, clips, labels, *_ = problem
+    start = target = segment.start
+    for _ in range(4):
+        gradient = network.loss_gradient(target.requires_grad_(), clips, labels)
+        target = (target - 0.25 * gradient).detach()
+    matching = TrajectoryMatching(
+        network,
+        [torch.stack([start, target]).detach().numpy()],
+        epochs=range(2),
+        last_start=0,
+        epochs_matched=1,
+        student_steps=4,
+        batch_size=6,
+        augmentation=NoAugmentation(),
+        memory_budget=None,
+    )
+
+    def loss(alpha):  # the same for every student: there is one stretch, and all clips are a batch
+        iterate = Iterate(clips, labels, labels, torch.tensor(alpha).double())
+        return matching(iterate, torch.Generator()).item()
+
+    def first_alpha(alpha):
+        iterate = Iterate(clips, labels, labels, torch.tensor(alpha).double())
+        return matching.first_alpha(iterate, torch.Generator())
+
+    assert loss(0.25) == pytest.approx(0, abs=1e-12)
+    assert first_alpha(0.25) == 0.25
+    chosen = first_alpha(4.0)
+    assert chosen in {2.0, 1.0, 0.5}
+    assert loss(chosen) <= 1.1 < loss(2 * chosen)
+    matching.guidance = RealGuidance(1e3, clips.numpy(), labels.numpy(), 6, NoAugmentation(), "cpu")
+    assert first_alpha(4.0) == chosen  # what real clips add is no distance
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -286,6 +327,21 @@ def test_validation_part_is_never_learned_from():
 
 def descent_from(clips, **options):
     return Descent(DirectDecoder(1), {"clips": clips}, [0, 1], 0.1, "cpu", seed=0, **options)
+
+
+def test_the_first_step_size_is_chosen_without_a_draw_from_the_descent():
+    descent, untouched = (descent_from(np.zeros((2, 3), np.float32)) for _ in range(2))
+
+    class Choosy:
+        def first_alpha(self, iterate, generator):
+            torch.randn(5, generator=generator)
+            return iterate.alpha.item() / 4
+
+    descent.begin(Choosy())
+    assert descent.iterate().alpha.item() == pytest.approx(Descent.ALPHA / 4)
+    assert descent.averaged().alpha == pytest.approx(Descent.ALPHA / 4)
+    states = (each.generator.get_state() for each in (descent, untouched))
+    assert torch.equal(*states)
 
 
 def test_alpha_stays_within_bounds():

@@ -62,6 +62,10 @@ class Matching(ABC):
         ``get_iterate()`` decodes the set as it is now, for those who need it.
         """
 
+    def first_alpha(self, iterate, generator):
+        """Return the step size α that the first students take."""
+        return iterate.alpha.item()
+
     @abstractmethod
     def __call__(self, iterate, generator):
         """Return a scalar tensor, differentiable by what is learned of the `iterate`."""
@@ -196,6 +200,8 @@ class BaseDistiller(BaseReducer):
         if (state := ranks.from_first(checkpoint.load())) is not None:
             for name, part in parts.items():
                 part.restore(state[name])
+        else:
+            descent.begin(matching)
         self.loss_curve_, self.n_iter_ = descent.losses, len(descent.losses)
         stop = False
         with tqdm(
@@ -303,6 +309,15 @@ class Descent:
         own = one_hot(self.codes).float()
         n_others = max(own.shape[1] - 1, 1)
         return own * log(self.CERTAINTY / (1 - self.CERTAINTY) * n_others)
+
+    @torch.no_grad()
+    def begin(self, matching):
+        """Let the method say which step size α it begins with."""
+        generator = torch.Generator().manual_seed(self.generator.initial_seed())
+        iterate = self.iterate()
+        alpha = self._ranks.from_first(matching.first_alpha(iterate, generator))
+        for log_alpha in (self.log_alpha, self._average[0]):
+            log_alpha += log(alpha / iterate.alpha.item())
 
     def iterate(self):
         """Return the set as it is now, differentiable."""

@@ -13,7 +13,7 @@ D, α                          ``clips``, ``alpha`` (``learning_rate_``)
 ============================  ===============================================================
 """
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from math import ceil, log, sqrt
@@ -37,6 +37,8 @@ _EXPERT_EPOCHS, _EPOCHS_MATCHED = 14, 2
 _FEW, _LAST_START_OF_FEW = 5, 5
 _STEPS, _MOST_EPOCHS = 50, 10  # epochs shorter than so many steps go together, up to so many
 _GRAPHS, _GRAPH_BYTES = 10, 200_000_000  # of steps, kept where no budget says otherwise
+_FIRST_STUDENTS, _MOST_HALVINGS = 10, 4  # that tell how long the first steps may be
+_ASTRAY = 1.1  # Eq. 3 where steps in no direction at all have taken them a third of the way
 _MOST_BYTES_OF_WEIGHTS = 2**28  # of all steps of a student; beyond that, only some steps keep them
 _TINY = 1e-12  # keeps 0 / 0 away where an expert did not move at all (a single class)
 
@@ -263,6 +265,22 @@ class TrajectoryMatching(Matching):
             self.memory_budget,
             self.guidance and self.guidance.on_a_batch(self.network, generator),
         )
+
+    def first_alpha(self, iterate, generator):
+        """Return α, halved until students, on the mean, end hardly farther off than they began.
+
+        With longer steps they run astray, above all those of deep networks on few clips, and what
+        the gradient says about the clips is little but chance.
+        """
+        students = replace(self, memory_budget=0, guidance=None)
+        alpha = iterate.alpha
+        for _ in range(_MOST_HALVINGS):
+            tried = iterate._replace(alpha=alpha)
+            losses = [students(tried, generator).item() for _ in range(_FIRST_STUDENTS)]
+            if sum(losses) <= _FIRST_STUDENTS * _ASTRAY:
+                break
+            alpha = alpha / 2
+        return alpha.item()
 
     def segment(self, generator, device):
         """Return a random stretch of a random expert."""
