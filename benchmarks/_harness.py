@@ -154,10 +154,14 @@ def digits():
 def network(name):
     """Return what an estimator takes as network.
 
-    ``"convnet-128"`` is a ConvNet of that width, ``"efficientnetv2-b2"`` one of that size.
+    ``"convnet-128"`` is a ConvNet of that width, ``"efficientnetv2-b2"`` one of that size, and
+    ``"tfe-convnet-128"`` has a Time-Frequency Enhancer of four blocks in front.
     """
-    from sklearn_ddfad import VGG11, ConvNet, EfficientNetV2, ResNet18
+    from sklearn_ddfad import VGG11, ConvNet, EfficientNetV2, EnhancedNetwork, ResNet18
 
+    if name.startswith("tfe-"):
+        backbone = network(name.removeprefix("tfe-"))
+        return partial(EnhancedNetwork, backbone=backbone, n_blocks=4)
     kind, _, size = name.partition("-")
     kinds = {
         "convnet": ConvNet,

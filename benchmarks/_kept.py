@@ -1,4 +1,4 @@
-"""What the numbers of a set are, by name, and random real clips that are kept or labelled so.
+"""What the numbers of a set are, by name; random real clips kept so, and sets with a teacher.
 
 ``direct``, ``static``
     The features themselves; their cepstra, of which differences follow.
@@ -87,19 +87,19 @@ class RandomlyKept:
         return self
 
 
-class RandomlyTaught:
-    """Random real clips with soft labels, of a network that learned all of them: the baseline."""
+class Taught:
+    """A set with soft labels: what a network that learned all real clips says of its clips."""
 
     TEMPERATURE = 5
 
-    def __init__(self, selector, options):
-        self.selector = selector
-        self.options = options
+    def __init__(self, few, network, options, random_state):
+        self.few = few
+        self.teacher = network_classifier(network, **options)
+        self.random_state = random_state
 
     def fit(self, X, y):
-        """Choose clips, and let the teacher say what they are."""
-        few, seed = self.selector.fit(X, y).distilled_, self.selector.random_state
-        teacher = network_classifier(self.selector.network, **self.options)
-        told = {"estimator": teacher, "temperature": self.TEMPERATURE, "random_state": seed}
-        self.distilled_ = replace(few, soft_labels=teach(X, y, few.X, **told))
+        """Let the teacher learn these clips and say what those of the set are."""
+        told = {"estimator": self.teacher, "temperature": self.TEMPERATURE}
+        soft_labels = teach(X, y, self.few.X, **told, random_state=self.random_state)
+        self.distilled_ = replace(self.few, soft_labels=soft_labels)
         return self

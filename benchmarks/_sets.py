@@ -20,7 +20,6 @@ from scipy.stats import t as student_t
 
 METHODS: dict = {
     "random": ("RandomSelector", {}),
-    "random-soft": ("RandomSelector", {}),
     "herding": ("HerdingSelector", {}),
     "kcenter": ("KCenterSelector", {}),
     "dm": ("DistributionDistiller", {}),
@@ -29,7 +28,8 @@ METHODS: dict = {
     "mtt": ("TrajectoryDistiller", {}),
     "mtt-soft": ("TrajectoryDistiller", {"soft_labels": True}),
 }
-SELECTORS = ("random", "random-soft", "herding", "kcenter")
+TAUGHT = {"random-soft": "random", "mtt-taught": "mtt"}  # labelled by who learned all clips
+SELECTORS = ("random", "herding", "kcenter")
 WITH_EXPERTS = ("mtt", "mtt-soft")
 QUICK_CHOICE = {"embedding": "features"}
 QUICK_DISTILLER = {"max_iter": 3, "validation_fraction": 0}
@@ -42,7 +42,7 @@ QUICK: dict = {
     "dsa": QUICK_DISTILLER,
     "mtt": QUICK_DISTILLER | {"n_experts": 1, "max_start_epoch": 0, "student_steps": 2},
 }
-QUICK["mtt-soft"], QUICK["random-soft"] = QUICK["mtt"], {}
+QUICK["mtt-soft"] = QUICK["mtt"]
 FEATURES = "FDMFCC"
 USUAL = {"features": FEATURES, "parameterization": "direct", "equal": "storage"}  # not mentioned
 THIN = 10  # quick runs take every tenth clip
@@ -150,12 +150,15 @@ def settle(cell, *, quick, keep):
 
 def _reducer(cell, quick, keep, moments, extractor):
     """Return the selector or distiller of a cell; `moments` gets the time of each iteration."""
-    from _kept import RandomlyKept, RandomlyTaught, parameterization
+    from _kept import RandomlyKept, Taught, parameterization
     from sklearn.dummy import DummyClassifier
 
     import sklearn_ddfad
 
     what = cell["what"]
+    if what in TAUGHT:
+        clips = find(cell | {"what": TAUGHT[what]}, quick=quick, keep=keep)
+        return Taught(clips, network(cell["network"]), _judge(quick), cell["seed"])
     name, options = METHODS[what]
     options = options | (QUICK[what] if quick else {})
     names = (_value(cell, key) for key in ("parameterization", "equal"))
@@ -168,14 +171,13 @@ def _reducer(cell, quick, keep, moments, extractor):
         options["checkpoint"] = _checkpoint(_path(cell, quick, keep))
     if what in WITH_EXPERTS:
         options["memory"] = str(_experts(cell))
-    reducer = getattr(sklearn_ddfad, name)(
+    return getattr(sklearn_ddfad, name)(
         cell["cpc"],
         network=network(cell["network"]),
         estimator=DummyClassifier(),
         random_state=cell["seed"],
         **options,
     )
-    return RandomlyTaught(reducer, _judge(quick)) if what == "random-soft" else reducer
 
 
 def _path(cell, quick, keep):

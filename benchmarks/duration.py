@@ -159,7 +159,9 @@ def summary_of(rows):
     """Return the mean of each cell, what its sets are kept in, and what DisTrack prints."""
     return [
         line | {"DisTrack": DISTRACK.get(tuple(line[key] for key in KEY[3:]))}
-        for line in summarize(rows, KEY, ("numbers_kept", "decoded_clips", "seconds_a_clip"))
+        for line in summarize(
+            rows, KEY, ("numbers_kept", "bytes", "decoded_clips", "seconds_a_clip")
+        )
     ]
 
 

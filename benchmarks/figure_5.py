@@ -142,7 +142,7 @@ def measure_all(options):
     one = partial(in_fresh_process, __file__, quick=options.preset == "smoke", keep=options.keep)
     for row in one_after_another(chosen(rows_of(options.preset), options)):
         results.measure(one, **row)
-        summary = summarize(results.rows, KEY)
+        summary = summarize(results.rows, KEY, ["numbers_kept"])
         results.save(summary=summary, comparisons=comparisons(results.rows))
     draw(results)
 
