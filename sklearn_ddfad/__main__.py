@@ -21,7 +21,7 @@ from sklearn_ddfad._version import __version__
 
 _MADE_ELSEWHERE = ("fsdd", "demo")  # sources that are no folder of the user
 _METHODS: dict[str, tuple[str, dict]] = {
-    "mtt": ("TrajectoryDistiller", {"memory_budget": 2**30}),  # faster by a third than by default
+    "mtt": ("TrajectoryDistiller", {"memory_budget": 2**30}),  # faster by a tenth than by default
     "dc": ("GradientDistiller", {"augmentation": None}),
     "dsa": ("GradientDistiller", {"augmentation": "auto"}),
     "dm": ("DistributionDistiller", {}),

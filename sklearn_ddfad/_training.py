@@ -15,8 +15,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.validation import column_or_1d, has_fit_parameter
-from skorch import NeuralNetClassifier
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
 from torch import nn
@@ -25,7 +25,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.data import Dataset
 
 from sklearn_ddfad._memory import freed_memory_kept
-from sklearn_ddfad._validation import Rows, from_torch, resolve_device
+from sklearn_ddfad._validation import (
+    Rows,
+    check_features,
+    check_labels,
+    from_torch,
+    resolve_device,
+)
 from sklearn_ddfad.augmentation import draw_mixture, mix, resolve_augmentation
 from sklearn_ddfad.networks import embed, make_network
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
@@ -94,7 +100,8 @@ class FunctionalNetwork:
         if any(getattr(part, "track_running_stats", False) for part in module.modules()):
             msg = (
                 f"{type(module).__name__} keeps running statistics (batch normalisation), which "
-                "are no parameters and cannot be matched; use 'instance' or 'group' normalisation."
+                "are no parameters and cannot be matched; use 'group' normalisation, or 'instance' "
+                "where the network has it."
             )
             raise ValueError(msg)
         self.module = module.eval()
@@ -356,18 +363,15 @@ class NetworkClassifier(NeuralNetClassifier):
         Labels `y` are of shape ``(n_clips,)``, or soft, the probabilities of the classes
         ``0 .. n_classes - 1``, of shape ``(n_clips, n_classes)``.
         """
-        y = np.asarray(from_torch(y))
-        certain = y.dtype.kind == "f" and (y == 1).all()  # the probabilities of a single class
-        if y.ndim == 2 and y.shape[1] == 1 and not certain:
-            y = column_or_1d(y, warn=True)
+        X = X if isinstance(X, Rows) else check_features(self, X)
+        y = labels_or_probabilities(y, len(X))
         check_scalar(self.mixup, "mixup", Real, min_val=0, max_val=1)
         if self.schedule not in ("cosine", None):
             msg = f"schedule={self.schedule!r} must be 'cosine', or None for that of a callback."
             raise ValueError(msg)
-        X = X if isinstance(X, Rows) else np.asarray(from_torch(X), dtype=np.float32)
         is_soft = y.ndim == 2
-        self.encoder_ = LabelEncoder().fit(np.arange(np.shape(y)[1]) if is_soft else y)
-        targets = np.asarray(y, np.float32) if is_soft else self.encoder_.transform(y)
+        self.encoder_ = LabelEncoder().fit(np.arange(y.shape[1]) if is_soft else y)
+        targets = y if is_soft else self.encoder_.transform(y)
         self.input_shape_ = X.shape[1:]
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
         seed = draw_seed(check_random_state(self.random_state))
@@ -448,10 +452,14 @@ class NetworkClassifier(NeuralNetClassifier):
         return codes if is_learning else self.encoder_.inverse_transform(codes)
 
     def predict_proba(self, X):
-        """Return the probability of each class, shape ``(n_clips, n_classes)``."""
+        """Return the probability of each class, shape ``(n_clips, n_classes)``.
+
+        Clips are features like those of ``fit``; columns are in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        if not isinstance(X, Dataset):  # one is what callbacks of skorch ask about
+            X = check_features(self, X, reset=False)[:]
         with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
-            if not isinstance(X, Dataset):  # one is what callbacks of skorch ask about
-                X = np.require(from_torch(X), np.float32, "W")  # torch warns of others
             return super().predict_proba(X)
 
 
@@ -496,6 +504,12 @@ def _last_step(estimator):
     return prefix, last
 
 
+def is_network(estimator):
+    """Tell whether a classifier is a network of skorch, or has one in it."""
+    parts = estimator.get_params().values() if hasattr(estimator, "get_params") else ()
+    return any(isinstance(part, NeuralNet) for part in (estimator, *parts))
+
+
 def check_learns_soft_labels(estimator):
     """Refuse a classifier that :func:`fit_on` cannot teach soft labels."""
     _, last = _last_step(estimator)
@@ -518,6 +532,17 @@ def first_unsound(P):
     """Return the first row that is no probabilities, None where all are."""
     sound = (P >= 0).all(axis=1) & (np.abs(P.sum(axis=1) - 1) < 1e-3)  # false for NaN
     return None if sound.all() else int(sound.argmin())
+
+
+def labels_or_probabilities(y, n_clips):
+    """Return hard labels as an array, or soft ones, of shape ``(n_clips, n_classes)``, checked."""
+    P = np.asarray(from_torch(y))
+    certain = P.dtype.kind == "f" and (P == 1).all()  # the probabilities of a single class
+    if P.ndim == 2 and (P.shape[1] > 1 or certain):
+        check_probabilities(P, n_clips)
+        return P.astype(np.float32)
+    classes, codes = check_labels(y, n_clips)
+    return classes[codes]
 
 
 def check_probabilities(P, n_clips):

@@ -6,6 +6,7 @@ around it stands here once: what comes in is checked, what comes out is kept as 
 ``score`` tell what the small set is worth.
 """
 
+import re
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral
@@ -22,6 +23,7 @@ from sklearn_ddfad._training import (
     check_learns_classes,
     draw_seed,
     fit_on,
+    is_network,
     network_classifier,
 )
 from sklearn_ddfad._validation import (
@@ -32,7 +34,10 @@ from sklearn_ddfad._validation import (
     fit_context,
     resolve_device,
 )
+from sklearn_ddfad._version import __version__
 from sklearn_ddfad.distilled_set import DistilledSet
+
+_TRIED = 5  # clips a class, at least, that an estimator is tried on
 
 
 class BaseReducer(
@@ -81,8 +86,10 @@ class BaseReducer(
         ------
         ValueError
             Before any work, if the features or labels are not usable, or if ``cpc`` clips for
-            each class would not be fewer than there are.
+            each class would not be fewer than there are, or if ``estimator`` cannot learn clips of
+            this shape.
         """
+        self._forget()
         X = check_features(self, X)
         self.classes_, codes = check_labels(y, len(X))
         self.input_shape_ = X.shape[1:]
@@ -90,6 +97,7 @@ class BaseReducer(
         self._check_cpc(codes)
         if self.estimator is not None:
             check_learns_classes(self.estimator, self.classes_)
+            self._try_estimator(X, codes)
         rng = check_random_state(self.random_state)
         clips, small_codes, kept = self._reduce(X, codes, rng)
         self.distilled_ = DistilledSet(
@@ -162,6 +170,14 @@ class BaseReducer(
         X = self._check_like_fitted(X)
         return in_batches(self.estimator_.decision_function, X)
 
+    def _forget(self):
+        """Be unfitted again, whatever comes of the fit that begins."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "estimator_")  # what is learned last
+
     def _check_like_fitted(self, X):
         check_is_fitted(self)
         return check_features(self, X, reset=False)
@@ -192,6 +208,23 @@ class BaseReducer(
             )
             warnings.warn(msg, UserWarning, stacklevel=3)
 
+    def _try_estimator(self, X, codes):
+        """Refuse what cannot learn feature images: some learn rows only. Networks can."""
+        if len(X.shape) == 2 or is_network(self.estimator):
+            return
+        some = pick_per_class(codes, max(self.cpc, _TRIED), np.random.RandomState(0))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                clone(self.estimator).fit(X[some], codes[some])
+        except (TypeError, ValueError) as error:
+            msg = (
+                f"estimator={self.estimator} cannot learn clips of shape {X.shape[1:]}; give one "
+                "that can, begin it with a step that flattens them, or extract features with "
+                f"layout='flat'. It says: {error}"
+            )
+            raise ValueError(msg) from error
+
     def _new_estimator(self, rng):
         if self.estimator is not None:
             return clone(self.estimator)
@@ -200,19 +233,25 @@ class BaseReducer(
     def _provenance(self, codes):
         """Return what made the set, in plain types that JSON can hold."""
         parameters = {
-            name: value if isinstance(value, int | float | str | None) else repr(value)
+            name: value if isinstance(value, int | float | str | None) else _written(value)
             for name, value in self.get_params(deep=False).items()
         }
         return {
             "method": type(self).__name__,
             "parameters": parameters,
             "n_clips_seen": len(codes),
+            "version": __version__,
         }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # transform returns a torch tensor
         return tags
+
+
+def _written(value):
+    """Return a parameter as text, without where it lies in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def in_batches(method, X):

@@ -170,7 +170,15 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             The clips.
         y_small : ndarray of shape (n_distilled,)
             Their labels.
+
+        Raises
+        ------
+        ValueError
+            If the distiller learns soft labels, which this door cannot hand on.
         """
+        if getattr(self.distiller, "soft_labels", False):
+            msg = "fit_resample hands on hard labels only; set soft_labels=False."
+            raise ValueError(msg)
         distilled = self.fit(X, y).distiller_.distilled_
         return distilled.X.copy(), distilled.y.copy()
 

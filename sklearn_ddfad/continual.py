@@ -346,6 +346,8 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if isinstance(keeper, BaseReducer):
             keeper.set_params(estimator=DummyClassifier())
             keeper.check_classes(step.classes)
+        if hasattr(keeper, "_validate_params"):  # before anything is trained
+            keeper._validate_params()
         for name, value in keeper.get_params().items():
             last = name.rpartition("__")[2]
             if last == "checkpoint" and value is not None:
@@ -425,12 +427,18 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return self
 
 
+def _kind(labels):
+    """Return what labels are, where those of one kind can stand in one array."""
+    kind = labels.dtype.kind
+    return "number" if kind in "iuf" else "boolean" if kind == "b" else "text"
+
+
 def _check_new(classes, known):
     """Refuse classes that cannot be learned after those that are `known`."""
-    if (classes.dtype.kind in "biuf") != (known.dtype.kind in "biuf"):
+    if _kind(classes) != _kind(known):
         msg = (
             f"labels are of type {classes.dtype}, those known already of type {known.dtype}; "
-            "give all of them as numbers, or all as strings."
+            "give all of them as numbers, all as booleans, or all as strings."
         )
         raise ValueError(msg)
     again = classes[np.isin(classes, known)]

@@ -37,9 +37,10 @@ class DistilledSet:
     learning_rate : float or None
         The step size α learned along with the clips, where the method learns one.
     provenance : dict
-        Method, parameters and number of clips seen, in types that JSON can hold.
-    extractor : FDMFCC or None
-        The fitted extractor that made features of recordings; needed for sound.
+        Method, parameters, number of clips seen and version of the library, in types that JSON can
+        hold.
+    extractor : FDMFCC, MFCC or another extractor, or None
+        Fitted, as it made features of recordings; needed for sound.
     soft_labels : ndarray of float32, shape (n_clips, n_classes), or None
         The probabilities of the sorted classes learned along with the clips, where asked for.
     numbers : dict of ndarray of float32, or None
@@ -201,7 +202,11 @@ class DistilledSet:
                 f"{path} is damaged: its checksum does not fit its content; fetch or make it anew."
             )
             raise ValueError(msg)
-        return cls._from_record(json.loads(text), tensors, path)
+        try:
+            return cls._from_record(json.loads(text), tensors, path)
+        except (json.JSONDecodeError, AttributeError, LookupError, TypeError) as error:
+            msg = f"{path} is no distilled set of this format: {type(error).__name__}, {error}"
+            raise ValueError(msg) from error
 
     @classmethod
     def _from_record(cls, record, tensors, path):
@@ -307,7 +312,7 @@ class DistilledSet:
             rate=extractor.sample_rate_,
             extractor=extractor,
             parameters=parameters,
-            version=__version__,
+            version=self.provenance.get("version", __version__),
         )
 
 
@@ -323,7 +328,7 @@ tags: [dataset-distillation, sklearn_ddfad]
 
 The clips are synthetic: they are made to be trained on, and need not sound like the recordings they
 stand for. `metadata.csv` names each file and its label, and the gain it was scaled by to fit into
-16-bit audio.
+16-bit audio, which loading does not undo.
 
 ```python
 from sklearn_ddfad.datasets import load_audio_folder

@@ -9,6 +9,8 @@ import warnings
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsClassifier
 
 __all__ = ["EXPECTED_FAILED_CHECKS", "check_reducer", "reducer_checks"]
 
@@ -60,6 +62,7 @@ def reducer_checks():
         check_global_generators_are_left_alone,
         check_pickle_keeps_everything,
         check_refusals,
+        check_failed_fit_leaves_nothing,
         check_rare_class_is_told,
     ]
 
@@ -159,6 +162,7 @@ def check_refusals(estimator):
         ({}, X, y + 0.5, "Unknown label type"),
         ({"cpc": 0}, X, y, "cpc"),
         ({"cpc": 12}, X, y, "not smaller than the data"),
+        ({"estimator": KNeighborsClassifier(1)}, X.reshape(-1, 1, 2, 3), y, "cannot learn clips"),
     ]
     for parameters, features, labels, words in cases:
         said = "nothing"
@@ -167,6 +171,22 @@ def check_refusals(estimator):
         except ValueError as error:
             said = str(error)
         assert words in said, f"expected a ValueError that says {words!r}, got {said!r}"
+
+
+def check_failed_fit_leaves_nothing(estimator):
+    """After a fit that was refused there is no set, and nothing of an earlier one."""
+    X, y = _clips()
+    estimator.fit(X, y + 7)
+    for labels in (y[:-1], np.arange(len(y))):
+        said = None
+        try:
+            estimator.fit(X, labels)
+        except ValueError:
+            try:
+                estimator.predict(X)
+            except NotFittedError as error:
+                said = error
+        assert said is not None, "expected a NotFittedError of predict after a refused fit"
 
 
 def check_rare_class_is_told(estimator):

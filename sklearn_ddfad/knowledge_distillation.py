@@ -19,14 +19,13 @@ from torch import nn
 
 from sklearn_ddfad._training import (
     NetworkClassifier,
-    check_probabilities,
     first_unsound,
     fit_on,
+    labels_or_probabilities,
 )
 from sklearn_ddfad._validation import (
     Rows,
     check_features,
-    check_labels,
     from_torch,
     resolve_device,
 )
@@ -71,7 +70,8 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
     balance : float in [0, 1], default=0.5
         :math:`\lambda`; 1 learns from labels alone, 0 from the teacher alone.
     temperature : float > 0, default=5.0
-        :math:`\tau`; above 1 softens what the teacher says.
+        :math:`\tau`; above 1 softens what the teacher says. What has no probability at all, as
+        trees may say, keeps none.
     consistent : bool, default=True
         Whether the teacher is asked about each batch as the student sees it, augmented and mixed;
         else once, about the clips as they are, before training. What it said is then mixed as
@@ -168,13 +168,9 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
         check_scalar(self.balance, "balance", Real, min_val=0, max_val=1)
         check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
         X = check_features(self, X)
-        shape = np.asarray(from_torch(y)).shape
-        is_soft = len(shape) == 2 and shape[1] > 1
-        if not is_soft:
-            classes, codes = check_labels(y, len(X))
-            y = classes[codes]
-        else:
-            check_probabilities(y, len(X))
+        y = labels_or_probabilities(y, len(X))
+        is_soft = y.ndim == 2
+        classes = np.arange(y.shape[1]) if is_soft else np.unique(y)
         names = class_names if class_names is not None else None if is_soft else classes
         lessons: torch.Tensor | None = None
         self.lesson_: Lesson | None = None
@@ -184,7 +180,7 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             if not _is_fitted(teacher):
                 named = y if is_soft or class_names is None else np.asarray(names)[y]
                 teacher, names = _taught(teacher, heard, named), None
-            order = _order(teacher, names, shape[1] if is_soft else len(classes))
+            order = _order(teacher, names, len(classes))
             self.lesson_ = Lesson(teacher, order, self.temperature, self.device)
             if teacher_X is not None or not self.consistent:
                 lessons = torch.cat([self.lesson_(batch).cpu() for batch in _batches(heard)])
@@ -261,22 +257,6 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
         if of_teacher := {n.removeprefix("teacher__"): params[n] for n in params.keys() - own}:
             self.teacher.set_params(**of_teacher)
         return self
-
-    def predict_proba(self, X):
-        """Return the probability of each class, shape ``(n_clips, n_classes)``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_clips, ...)
-            Features like those of ``fit``.
-
-        Returns
-        -------
-        probabilities : ndarray of float32, shape (n_clips, n_classes)
-            Columns in the order of ``classes_``.
-        """
-        check_is_fitted(self)
-        return super().predict_proba(check_features(self, X, reset=False)[:])
 
 
 def _check_heard(X, teacher_X, teacher):

@@ -26,7 +26,9 @@ from sklearn_ddfad import (
     RandomSelector,
     RehearsalClassifier,
     TrajectoryDistiller,
+    network_classifier,
 )
+from sklearn_ddfad._training import NetworkClassifier
 from sklearn_ddfad.base import BaseReducer
 from sklearn_ddfad.estimator_checks import EXPECTED_FAILED_CHECKS, reducer_checks
 
@@ -88,14 +90,17 @@ INVERTER_EXPECTED_FAILED_CHECKS = {
 DEVICE = "skorch wants a device that there is: 'auto' is resolved at once"
 OF_SKORCH = "of skorch: how it keeps what it was given"
 GOES_ON = "partial_fit, which fit calls, goes on with a network and looks at no data"
-STUDENT_EXPECTED_FAILED_CHECKS = {
-    "check_do_not_raise_errors_in_init_or_set_params": DEVICE,
-    "check_parameters_default_constructible": DEVICE,
+JUDGE_EXPECTED_FAILED_CHECKS = {
     "check_no_attributes_set_in_init": OF_SKORCH,
     "check_set_params": OF_SKORCH,
     "check_estimators_partial_fit_n_features": GOES_ON,
     "check_fit_score_takes_y": GOES_ON,
     "check_n_features_in_after_fitting": GOES_ON,
+}
+STUDENT_EXPECTED_FAILED_CHECKS = {
+    **JUDGE_EXPECTED_FAILED_CHECKS,
+    "check_do_not_raise_errors_in_init_or_set_params": DEVICE,
+    "check_parameters_default_constructible": DEVICE,
 }
 
 CLASSES = "partial_fit takes no list of all classes: which will come is not known"
@@ -116,6 +121,8 @@ def expected_failures(estimator):
         return INVERTER_EXPECTED_FAILED_CHECKS
     if isinstance(estimator, KnowledgeDistillationClassifier):
         return STUDENT_EXPECTED_FAILED_CHECKS
+    if isinstance(estimator, NetworkClassifier):
+        return JUDGE_EXPECTED_FAILED_CHECKS
     if isinstance(estimator, RehearsalClassifier):
         return REHEARSAL_EXPECTED_FAILED_CHECKS
     return EXPECTED_FAILED_CHECKS if isinstance(estimator, BaseReducer) else {}
@@ -133,6 +140,7 @@ def expected_failures(estimator):
         DistilledClassifier(REDUCERS[0]),
         DistillationSampler(REDUCERS[0]),
         NetworkEmbedding(trained=False),
+        network_classifier("mlp", n_steps=20, random_state=0),
         RehearsalClassifier(RandomSelector(1), n_steps=20, random_state=0),
         ArchitectureSearch([LogisticRegression()], "whole"),
         KnowledgeDistillationClassifier(LogisticRegression(), "mlp", n_steps=20, random_state=0),

@@ -13,7 +13,9 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
 
 from sklearn_ddfad import (
+    DistillationSampler,
     DistilledClassifier,
+    GradientDistiller,
     NetworkEmbedding,
     RandomSelector,
     network_classifier,
@@ -136,3 +138,9 @@ def test_a_classifier_tells_of_a_small_set_what_it_can_tell_of_a_large_one(cross
                 if not hasattr(classifier, other)
             }
             assert 0 <= cross_val_score(classifier, X, y, scoring="roc_auc", cv=2).mean() <= 1
+
+
+def test_a_sampler_does_not_drop_soft_labels():
+    distiller = GradientDistiller(1, soft_labels=True)
+    with pytest.raises(ValueError, match="set soft_labels=False"):
+        DistillationSampler(distiller).fit_resample(np.zeros((4, 2)), [0, 0, 1, 1])

@@ -44,6 +44,10 @@ def animals():
     return X, y
 
 
+def _never(*_):
+    raise AssertionError("something was trained")
+
+
 def taught(classifier, X, y, steps=STEPS):
     """Return the classifier after some steps, and what it said of all rows after each."""
     said = []
@@ -501,3 +505,19 @@ def test_scores_need_predictions_of_all_clips_and_clips_of_all_steps():
         incremental_scores([0, 1], [[0, 1]], [[0], [1]])
     with pytest.raises(ValueError, match="a step has no test clips of its classes"):
         incremental_scores([0, 1], [[0, 1], [0, 1]], [[0, 1], [2]])
+
+
+@pytest.mark.parametrize(
+    "memory", [RandomSelector(0), DistributionDistiller(2, init="bogus"), GradientDistiller("two")]
+)
+def test_a_memory_that_cannot_be_is_refused_before_any_training(animals, monkeypatch, memory):
+    monkeypatch.setattr(_Learner, "fit", _never)
+    with pytest.raises(ValueError, match="parameter of"):
+        rehearsal(memory).fit(*animals)
+
+
+def test_labels_of_another_kind_are_refused(animals):
+    X, y = animals
+    classifier = rehearsal(None).partial_fit(X[:40], y[:40] == "ant")
+    with pytest.raises(ValueError, match="all as booleans"):
+        classifier.partial_fit(X[:40], np.arange(40) % 2 + 5)

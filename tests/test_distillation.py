@@ -7,6 +7,8 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_ddfad import MLP, Augmentation, ConvNet, TrajectoryDistiller
 from sklearn_ddfad._training import FunctionalNetwork
@@ -140,7 +142,9 @@ def test_dropout_lets_everything_through_so_that_a_step_can_be_computed_again(pr
 
 
 def test_networks_with_running_statistics_are_refused():
-    with pytest.raises(ValueError, match=r"running statistics .* 'instance' or 'group'"):
+    with pytest.raises(
+        ValueError, match=r"running statistics .* 'group' normalisation, or 'instance'"
+    ):
         FunctionalNetwork(ConvNet(SHAPE, 2, normalization="batch"))
 
 
@@ -303,6 +307,23 @@ def test_callbacks_see_each_iteration_and_may_end_it():
     distiller = small(callbacks=[stop_at_three]).fit(*expert_data())
     assert [n for n, _ in seen] == [1, 2, 3]
     assert distiller.n_iter_ == 3
+
+
+def test_callbacks_that_cannot_be_called_are_refused_before_any_expert(monkeypatch):
+    monkeypatch.setattr(_trajectory, "train_experts", None)
+    with pytest.raises(TypeError, match="3 cannot be called"):
+        small(callbacks=[print, 3]).fit(*expert_data())
+
+
+def test_an_estimator_that_cannot_learn_images_is_refused_before_any_expert(monkeypatch):
+    X, y = expert_data()
+    images, rows = X.reshape(len(X), 1, 2, -1), FunctionTransformer(lambda X: X.reshape(len(X), -1))
+    small(estimator=make_pipeline(rows, LogisticRegression()), network="mlp").fit(images, y)
+    monkeypatch.setattr(_trajectory, "train_experts", None)
+    with pytest.raises(
+        ValueError, match=r"LogisticRegression\(\) cannot learn clips of shape \(1, 2"
+    ):
+        small(network="mlp").fit(images, y)
 
 
 def test_validation_part_is_never_learned_from():

@@ -342,6 +342,15 @@ def test_foreign_safetensors_files_are_refused(tmp_path, tensors, metadata):
     assert_refused(tmp_path / "weights", "is a safetensors file, but no distilled set")
 
 
+@pytest.mark.parametrize("text", ["{}", "not json", "[]", "null", '{"format": 1}'])
+def test_a_record_of_something_else_is_refused(saved, text):
+    path, _ = saved
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distilled_set.json, "dumps", lambda *_, **__: text)
+        small_set().save(path)
+    assert_refused(path, "is no distilled set of this format|has format")
+
+
 def test_a_later_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as later:
         later.setattr(distilled_set, "_FORMAT", "sklearn_ddfad.DistilledSet/9")

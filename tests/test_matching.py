@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
@@ -235,6 +236,12 @@ DISTILLERS = [
     TrajectoryDistiller(**QUICK, n_experts=1, max_start_epoch=1, soft_labels=True),
 ]
 NAMES = ["DM", "DC", "DC soft", "MTT soft"]
+
+
+def test_a_loss_that_grows_is_told():
+    """Law 5: where no bound is known, a run that led away says so."""
+    with pytest.warns(ConvergenceWarning, match="the loss grew to .* Lower learning_rate"):
+        DistributionDistiller(**QUICK | {"max_iter": 40, "learning_rate": 100.0}).fit(*rows())
 
 
 class _Killed(Exception):

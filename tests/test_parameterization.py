@@ -20,7 +20,7 @@ from sklearn_ddfad import (
 )
 from sklearn_ddfad._validation import Rows
 from sklearn_ddfad.distillation._checkpoint import Checkpoint
-from sklearn_ddfad.parameterization import decoded, decoder_from_record, record_of
+from sklearn_ddfad.parameterization import DirectDecoder, decoded, decoder_from_record, record_of
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +153,10 @@ def test_a_parameterization_is_cloned_and_searched_over():
     distiller = clone(TrajectoryDistiller(parameterization=Static()))
     assert isinstance(distiller.parameterization, Static)
     assert isinstance(distiller.set_params(parameterization=Direct()).parameterization, Direct)
+
+
+def test_a_decoder_of_a_decoder_is_known_again():
+    class Heir(DirectDecoder):
+        pass
+
+    assert type(decoder_from_record(*record_of(Heir(3)))) is Heir

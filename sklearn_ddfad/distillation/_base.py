@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from math import inf, log
+from math import ceil, inf, log
 from numbers import Integral, Real
 from os import PathLike
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, join
 from sklearn_ddfad.parameterization import Direct, Parameterization, decoded
 
+_MUCH = 3  # times that a loss does not grow by chance
 _APART = 0.1  # standard deviations that the beginnings from one clip lie apart
 
 
@@ -149,6 +150,10 @@ class BaseDistiller(BaseReducer):
         All ranks agree on these.
         """
         self.device_ = resolve_device(self.device)
+        for callback in self.callbacks or []:
+            if not callable(callback):
+                msg = f"callbacks={self.callbacks}: {callback!r} cannot be called; give functions."
+                raise TypeError(msg)
         if self.soft_labels and self.estimator is not None:
             check_learns_soft_labels(self.estimator)
         self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
@@ -166,7 +171,7 @@ class BaseDistiller(BaseReducer):
         kept = {"soft_labels": best.soft_labels}
         if self._learns_alpha:
             self.learning_rate_ = kept["learning_rate"] = best.alpha
-        if not isinstance(self.parameterization or Direct(), Direct):
+        if type(self.parameterization or Direct()) is not Direct:
             kept |= {"numbers": best.numbers, "decoder": decoder}
         return kept
 
@@ -229,6 +234,12 @@ class BaseDistiller(BaseReducer):
             msg = (
                 f"{descent.n_undone} of {self.n_iter_} iterations diverged and were undone; the "
                 "distilled clips are hardly better than where they started. Lower learning_rate."
+            )
+            warnings.warn(msg, ConvergenceWarning, stacklevel=4)
+        elif (grew := descent.growth()) > _MUCH:
+            msg = (
+                f"the loss grew to {grew:.1f} times what it was: the distilled clips are worse "
+                "than where they started. Lower learning_rate."
             )
             warnings.warn(msg, ConvergenceWarning, stacklevel=4)
 
@@ -372,6 +383,11 @@ class Descent:
         self._average[0].clamp_(min=log(self.ALPHA_BOUNDS[0]))
         for average, value in zip(self._average, self._values, strict=True):
             value.copy_(average)
+
+    def growth(self):
+        """Return how many times the mean of the last losses, a tenth of all, is the first one."""
+        first, last = self.losses[0], self.losses[-ceil(len(self.losses) / 10) :]
+        return sum(last) / len(last) / first if first else 1.0
 
     def averaged(self):
         """Return the :class:`Candidate` that the averages are."""

@@ -101,7 +101,8 @@ class DistributionDistiller(BaseDistiller):
         feature images, None for rows.
     soft_labels : bool, default=False
         Whether the probabilities of the classes are learned with each clip: how much it counts in
-        the mean of each. It begins as its own class by nine tenths.
+        the mean of each. It begins as its own class by nine tenths. They are stored beside what
+        `cpc` allows for clips.
     init : {"real", "noise"}, default="real"
         What the clips are at first.
     validation_fraction : float in [0, 1), default=0.1

@@ -167,7 +167,7 @@ class GradientDistiller(BaseDistiller):
         ``Augmentation()`` for feature images, None for rows.
     soft_labels : bool, default=False
         Whether the probabilities of the classes are learned with each clip, which begins as its
-        own class by nine tenths.
+        own class by nine tenths. They are stored beside what `cpc` allows for clips.
     init : {"real", "noise"}, default="real"
         What the clips are at first.
     validation_fraction : float in [0, 1), default=0.1

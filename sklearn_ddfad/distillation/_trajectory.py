@@ -378,7 +378,7 @@ class TrajectoryDistiller(BaseDistiller):
         images, None for rows.
     soft_labels : bool, default=False
         Whether the probabilities of the classes are learned with each clip, which begins as its
-        own class by nine tenths.
+        own class by nine tenths. They are stored beside what `cpc` allows for clips.
     init : {"real", "noise"}, default="real"
         What the clips are at first.
     validation_fraction : float in [0, 1), default=0.1
@@ -393,7 +393,7 @@ class TrajectoryDistiller(BaseDistiller):
     memory_budget : int or None, default=None
         Bytes that the graphs of student steps may take; ``None`` is 200 MB, or what ten steps take
         where that is more. What does not fit is computed twice: with room for all, an iteration
-        takes up to a third less time.
+        takes a tenth to a third less time.
     n_students : int or None, default=None
         Students in each iteration, computed one after the other, whose losses and gradients are
         averaged. Under ``torchrun`` the processes share them, and the experts, among themselves;

@@ -75,11 +75,18 @@ def record_of(decoder):
 
 def decoder_from_record(record: dict[str, Any], arrays):
     """Return the decoder that :func:`record_of` described."""
-    kinds = {kind.__name__: kind for kind in Decoder.__subclasses__()}
+    kinds = {kind.__name__: kind for kind in _kinds(Decoder)}
     if record["class"] not in kinds:
         msg = f"decoder {record['class']!r} is unknown; this version has {sorted(kinds)}."
         raise ValueError(msg)
     return kinds[record["class"]].from_record(record["parameters"], arrays)
+
+
+def _kinds(kind):
+    """Yield all kinds of a decoder, and theirs."""
+    for known in kind.__subclasses__():
+        yield known
+        yield from _kinds(known)
 
 
 def budget(X, codes, cpc):
