@@ -346,7 +346,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if isinstance(keeper, BaseReducer):
             keeper.set_params(estimator=DummyClassifier())
             keeper.check_classes(step.classes)
-        if hasattr(keeper, "_validate_params"):  # before anything is trained
+        if hasattr(keeper, "_parameter_constraints"):  # checked before anything is trained
             keeper._validate_params()
         for name, value in keeper.get_params().items():
             last = name.rpartition("__")[2]

@@ -58,7 +58,8 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, classes=None, n_repeats=5,
         ``test_score`` (ndarray of shape ``(n_repeats,)``, fractions), ``mean``, ``std``,
         ``interval`` (of 95 %: :func:`accuracy_interval`), ``correct`` (ndarray of bool, shape
         ``(n_repeats, n_test)``: which judge was right about which clip), ``fit_time`` (ndarray,
-        seconds), ``n_clips`` and ``n_stored`` (numbers in ``X``, and in a soft ``y``).
+        seconds), ``n_clips`` and ``n_stored`` (numbers in ``X``, and in a soft ``y``; of a set that
+        decodes its clips from fewer, :func:`storage` tells how many).
 
     Raises
     ------
