@@ -111,6 +111,13 @@ def claims(rows):
     ]
 
 
+def save(results):
+    """Write the file, with the table and what becomes of the claim."""
+    of_cells = summarize(results.rows, KEY, ["numbers_kept"])
+    summary = [against_paper(line, printed(line)) for line in of_cells]
+    results.save(summary=summary, claims=claims(results.rows))
+
+
 def draw(results):
     """Draw the table, and print it."""
     summary = results.content["summary"]
@@ -144,9 +151,8 @@ def measure_all(options):
     one = partial(in_fresh_process, __file__, **settings)
     for row in one_after_another(chosen(rows_of(options.preset), options)):
         results.measure(one, **row)
-        of_cells = summarize(results.rows, KEY, ["numbers_kept"])
-        summary = [against_paper(line, printed(line)) for line in of_cells]
-        results.save(summary=summary, claims=claims(results.rows))
+        save(results)
+    save(results)
     draw(results)
 
 
