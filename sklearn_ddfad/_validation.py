@@ -29,6 +29,7 @@ __all__ = [
     "Interval",
     "Rows",
     "StrOptions",
+    "below",
     "check_clips",
     "check_features",
     "check_labels",
@@ -355,6 +356,13 @@ def _check_finite(rows):
             )
             raise ValueError(msg)
         start += len(batch)
+
+
+def below(family):
+    """Yield all classes below a class: what a file may name."""
+    for kind in family.__subclasses__():
+        yield kind
+        yield from below(kind)
 
 
 def check_labels(y, n_clips):

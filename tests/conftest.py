@@ -1,12 +1,15 @@
 """What all tests share."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sklearn_ddfad import FDMFCC
+from sklearn_ddfad.augmentation import NoAugmentation
 from sklearn_ddfad.datasets import load_audio_folder, make_audio_classification
+from sklearn_ddfad.distillation._trajectory import TrajectoryMatching
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,18 @@ def heard(invented_clips):
     """A fitted extractor, and the features of the invented words; neither is to be changed."""
     extractor = FDMFCC(duration=0.3)
     return extractor, extractor.fit_transform(invented_clips)
+
+
+@pytest.fixture(scope="session")
+def trajectory_matching():
+    """What makes a matching of some experts: of an epoch by a step on a clip, unless told more."""
+    return partial(
+        TrajectoryMatching,
+        epochs=range(2),
+        last_start=0,
+        epochs_matched=1,
+        student_steps=1,
+        batch_size=1,
+        augmentation=NoAugmentation(),
+        memory_budget=0,
+    )

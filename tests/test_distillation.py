@@ -20,7 +20,6 @@ from sklearn_ddfad.distillation._checkpoint import Checkpoint
 from sklearn_ddfad.distillation._trajectory import (
     RealGuidance,
     Segment,
-    TrajectoryMatching,
     trajectory_loss,
 )
 from sklearn_ddfad.parameterization import DirectDecoder
@@ -189,36 +188,18 @@ def test_a_model_trained_on_one_clip_a_class_is_nearly_as_good(init):
     assert distilled > whole - 0.1
 
 
-def test_window_of_start_epochs_is_kept():
+def test_window_of_start_epochs_is_kept(trajectory_matching):
     trajectories = np.arange(2 * 4).reshape(2, 4, 1).astype(np.float32)[:, 1:]  # from epoch 1 on
-    matching = TrajectoryMatching(
-        None,
-        trajectories,
-        epochs=range(1, 4),
-        last_start=2,
-        epochs_matched=1,
-        student_steps=1,
-        batch_size=1,
-        augmentation=NoAugmentation(),
-        memory_budget=0,
-    )
+    matching = trajectory_matching(None, trajectories, epochs=range(1, 4), last_start=2)
     generator = torch.Generator().manual_seed(0)
     seen = {matching.segment(generator, "cpu") for _ in range(200)}
     assert {(s.start.item(), s.target.item()) for s in seen} == {(1, 2), (2, 3), (5, 6), (6, 7)}
 
 
-def test_epochs_that_count_together_are_matched_together():
+def test_epochs_that_count_together_are_matched_together(trajectory_matching):
     trajectory = np.arange(0, 15, 3).reshape(1, 5, 1).astype(np.float32)  # what epoch it was
-    matching = TrajectoryMatching(
-        None,
-        trajectory,
-        epochs=range(0, 15, 3),
-        last_start=7,
-        epochs_matched=6,
-        student_steps=1,
-        batch_size=1,
-        augmentation=NoAugmentation(),
-        memory_budget=0,
+    matching = trajectory_matching(
+        None, trajectory, epochs=range(0, 15, 3), last_start=7, epochs_matched=6
     )
     generator = torch.Generator().manual_seed(0)
     seen = {matching.segment(generator, "cpu") for _ in range(100)}
@@ -226,18 +207,9 @@ def test_epochs_that_count_together_are_matched_together():
 
 
 @pytest.mark.parametrize(("n_clips", "batch_size"), [(7, 3), (4, 10)])
-def test_a_student_sees_every_clip_before_one_comes_again(n_clips, batch_size):
-    matching = TrajectoryMatching(
-        None,
-        np.zeros((1, 2, 1)),
-        epochs=range(2),
-        last_start=0,
-        epochs_matched=1,
-        student_steps=9,
-        batch_size=batch_size,
-        augmentation=NoAugmentation(),
-        memory_budget=0,
-    )
+def test_a_student_sees_every_clip_before_one_comes_again(trajectory_matching, n_clips, batch_size):
+    experts = np.zeros((1, 2, 1))
+    matching = trajectory_matching(None, experts, student_steps=9, batch_size=batch_size)
     batches = matching.batches(torch.zeros(n_clips, 2), torch.Generator().manual_seed(0))
     assert len(batches) == 9
     seen = torch.cat([indices for indices, _ in batches])
@@ -246,23 +218,16 @@ def test_a_student_sees_every_clip_before_one_comes_again(n_clips, batch_size):
     assert (rounds.sort(dim=1).values == torch.arange(n_clips)).all()
 
 
-def test_first_students_end_no_farther_off_than_they_began(problem):
+def test_first_students_end_no_farther_off_than_they_began(problem, trajectory_matching):
     """The gradient of those that run astray is chance, so α is halved, but not more than needed."""
     network, segment, clips, labels, *_ = problem
     start = target = segment.start
     for _ in range(4):
         gradient = network.loss_gradient(target.requires_grad_(), clips, labels)
         target = (target - 0.25 * gradient).detach()
-    matching = TrajectoryMatching(
-        network,
-        [torch.stack([start, target]).detach().numpy()],
-        epochs=range(2),
-        last_start=0,
-        epochs_matched=1,
-        student_steps=4,
-        batch_size=6,
-        augmentation=NoAugmentation(),
-        memory_budget=None,
+    experts = [torch.stack([start, target]).detach().numpy()]
+    matching = trajectory_matching(
+        network, experts, student_steps=4, batch_size=6, memory_budget=None
     )
 
     def loss(alpha):  # the same for every student: there is one stretch, and all clips are a batch

@@ -208,21 +208,13 @@ def test_a_student_that_diverges_undoes_the_step_of_all_ranks(two):
 
 
 @pytest.fixture
-def matching():
+def matching(trajectory_matching):
     network = functional_network("mlp", (4,), 2, seed=0, device="cpu")
     start = network.initial_parameters().numpy()
     noise = np.random.default_rng(0).normal(size=(2, 4, len(start)))
     experts = (start + 0.1 * noise).astype(np.float32)
-    return TrajectoryMatching(
-        network,
-        experts,
-        epochs=range(4),
-        last_start=2,
-        epochs_matched=1,
-        student_steps=3,
-        batch_size=2,
-        augmentation=NoAugmentation(),
-        memory_budget=0,
+    return trajectory_matching(
+        network, experts, epochs=range(4), last_start=2, student_steps=3, batch_size=2
     )
 
 

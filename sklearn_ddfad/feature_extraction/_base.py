@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ddfad._validation import (
     Interval,
     StrOptions,
+    below,
     check_clips,
     fit_context,
     resolve_device,
@@ -400,7 +401,7 @@ def _check_out(out, shape):
 
 def extractor_from_state(record, arrays):
     """Return the fitted extractor that :meth:`BaseExtractor.state` described."""
-    kinds = {kind.__name__: kind for kind in _kinds(BaseExtractor) if hasattr(kind, "_planes")}
+    kinds = {kind.__name__: kind for kind in below(BaseExtractor) if hasattr(kind, "_planes")}
     if record["class"] not in kinds:
         msg = f"extractor {record['class']!r} is unknown; this version has {sorted(kinds)}."
         raise ValueError(msg)
@@ -408,10 +409,3 @@ def extractor_from_state(record, arrays):
     extractor._set_geometry(record["sample_rate"], record["n_samples"])
     extractor.mean_, extractor.scale_ = arrays["extractor.mean"], arrays["extractor.scale"]
     return extractor
-
-
-def _kinds(family):
-    """Yield all classes below a class."""
-    for kind in family.__subclasses__():
-        yield kind
-        yield from _kinds(kind)

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from sklearn.base import BaseEstimator
 
+from sklearn_ddfad._validation import below
+
 
 class Decoder(ABC):
     """From numbers to clips, differentiably, and from clips to the numbers nearest to them.
@@ -75,18 +77,11 @@ def record_of(decoder):
 
 def decoder_from_record(record: dict[str, Any], arrays):
     """Return the decoder that :func:`record_of` described."""
-    kinds = {kind.__name__: kind for kind in _kinds(Decoder)}
+    kinds = {kind.__name__: kind for kind in below(Decoder)}
     if record["class"] not in kinds:
         msg = f"decoder {record['class']!r} is unknown; this version has {sorted(kinds)}."
         raise ValueError(msg)
     return kinds[record["class"]].from_record(record["parameters"], arrays)
-
-
-def _kinds(kind):
-    """Yield all kinds of a decoder, and theirs."""
-    for known in kind.__subclasses__():
-        yield known
-        yield from _kinds(known)
 
 
 def budget(X, codes, cpc):
