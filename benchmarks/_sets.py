@@ -228,20 +228,24 @@ def _judge(quick):
     return {"n_steps": 20} if quick else {}
 
 
+STORAGE = ("numbers_kept", "bytes", "decoded_clips")
+
+
 def kept_in(few):
     """Return what a set is kept in, and how many clips are decoded from it."""
     from sklearn_ddfad import storage
 
     found = storage(few)
-    names = {"numbers_kept": "n_stored", "bytes": "bytes", "decoded_clips": "n_clips"}
-    return {ours: found[theirs] for ours, theirs in names.items()}
+    return dict(zip(STORAGE, (found["n_stored"], found["bytes"], found["n_clips"]), strict=True))
 
 
 def judged(X, y, test, network_name, seed, *, quick):
     """Train networks on a set and test them on real clips."""
     from sklearn_ddfad import evaluate
 
-    return judgement(evaluate(X, y, *test, random_state=seed, **judges(network_name, quick=quick)))
+    options = judges(network_name, quick=quick)
+    row = judgement(evaluate(X, y, *test, random_state=seed, **options))
+    return row | {"bytes": 4 * row["numbers_kept"], "decoded_clips": len(X)}
 
 
 def judgement(result):

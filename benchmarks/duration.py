@@ -27,6 +27,7 @@ from _harness import Results, command_line, in_fresh_process, network, print_tab
 from _sets import (
     FEATURES,
     KEEP,
+    STORAGE,
     chosen,
     compared,
     find,
@@ -159,9 +160,7 @@ def summary_of(rows):
     """Return the mean of each cell, what its sets are kept in, and what DisTrack prints."""
     return [
         line | {"DisTrack": DISTRACK.get(tuple(line[key] for key in KEY[3:]))}
-        for line in summarize(
-            rows, KEY, ("numbers_kept", "bytes", "decoded_clips", "seconds_a_clip")
-        )
+        for line in summarize(rows, KEY, (*STORAGE, "seconds_a_clip"))
     ]
 
 

@@ -23,6 +23,7 @@ from _harness import Results, command_line, in_fresh_process, print_table
 from _sets import (
     FEATURES,
     KEEP,
+    STORAGE,
     chosen,
     compared,
     find,
@@ -142,7 +143,7 @@ def measure_all(options):
     one = partial(in_fresh_process, __file__, quick=options.preset == "smoke", keep=options.keep)
     for row in one_after_another(chosen(rows_of(options.preset), options)):
         results.measure(one, **row)
-        summary = summarize(results.rows, KEY, ["numbers_kept"])
+        summary = summarize(results.rows, KEY, STORAGE)
         results.save(summary=summary, comparisons=comparisons(results.rows))
     draw(results)
 

@@ -27,6 +27,7 @@ from _draw import bars, curves
 from _harness import Results, command_line, in_fresh_process, print_table
 from _sets import (
     KEEP,
+    STORAGE,
     chosen,
     compared,
     find,
@@ -122,8 +123,7 @@ def measure(quick, keep, **cell):
     """Make a set, or take all clips, and let the judges tell what it is worth."""
     (X, y), test = recordings_of(cell, quick)[:2]
     if cell["what"] == "whole":
-        row = judged(X, y, test, cell["network"], cell["seed"], quick=quick)
-        return row | {"bytes": 4 * X.size, "decoded_clips": len(X)}
+        return judged(X, y, test, cell["network"], cell["seed"], quick=quick)
     few = find(cell, quick=quick, keep=keep)
     row = judged(few.X, few.y, test, cell["network"], cell["seed"], quick=quick)
     return row | kept_in(few) | {"took": few.provenance.get("took")}
@@ -220,7 +220,7 @@ def _asked_of_others(mean):
 
 def save(results):
     """Write the file, with the means, what is gained, and what was asked for."""
-    summary = summarize(results.rows, KEY, ("numbers_kept", "bytes", "decoded_clips"))
+    summary = summarize(results.rows, KEY, STORAGE)
     results.save(summary=summary, gains=gains(results.rows), demands=demands(summary))
 
 

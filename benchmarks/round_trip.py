@@ -25,6 +25,7 @@ from _draw import bars
 from _harness import Results, command_line, in_fresh_process, print_table
 from _sets import (
     KEEP,
+    STORAGE,
     chosen,
     compared,
     family,
@@ -140,7 +141,7 @@ def demands(summary, losses):
 def save(results):
     """Write the file, with the means, what files lose, and what was asked for."""
     points = points_of(results.rows)
-    summary, lost = summarize(points, (*OF_A_POINT, "as")), losses(points)
+    summary, lost = summarize(points, (*OF_A_POINT, "as"), STORAGE), losses(points)
     results.save(summary=summary, losses=lost, demands=demands(summary, lost))
 
 

@@ -28,6 +28,7 @@ from _draw import bars
 from _harness import Results, command_line, in_fresh_process, print_table
 from _sets import (
     KEEP,
+    STORAGE,
     against_paper,
     chosen,
     compared,
@@ -194,7 +195,7 @@ def in_order(rows):
 
 def save(results):
     """Write the file, with the table and how its cells are ordered."""
-    of_cells = summarize(results.rows, KEY, ["numbers_kept"])
+    of_cells = summarize(results.rows, KEY, STORAGE)
     summary = [against_paper(line, printed(line)) for line in of_cells]
     results.save(summary=summary, order=in_order(results.rows))
 

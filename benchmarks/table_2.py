@@ -19,6 +19,7 @@ from _draw import bars
 from _harness import Results, command_line, in_fresh_process, print_table
 from _sets import (
     KEEP,
+    STORAGE,
     against_paper,
     chosen,
     compared,
@@ -113,7 +114,7 @@ def claims(rows):
 
 def save(results):
     """Write the file, with the table and what becomes of the claim."""
-    of_cells = summarize(results.rows, KEY, ["numbers_kept"])
+    of_cells = summarize(results.rows, KEY, STORAGE)
     summary = [against_paper(line, printed(line)) for line in of_cells]
     results.save(summary=summary, claims=claims(results.rows))
 

@@ -1,9 +1,10 @@
 """The corridor where gradients run: networks as functions, and the judge of all sets."""
 
+import warnings
 from contextlib import contextmanager
 from copy import deepcopy
 from math import ceil, cos, pi, prod
-from numbers import Real
+from numbers import Integral, Real
 from threading import RLock
 from typing import Any
 
@@ -12,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from skorch import NeuralNet, NeuralNetClassifier
-from skorch.callbacks import PrintLog
+from skorch.callbacks import EpochScoring, PrintLog
 from skorch.dataset import unpack_data
+from skorch.utils import to_numpy
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.overrides import TorchFunctionMode
@@ -33,7 +36,7 @@ from sklearn_ddfad._validation import (
     resolve_device,
 )
 from sklearn_ddfad.augmentation import draw_mixture, mix, resolve_augmentation
-from sklearn_ddfad.networks import embed, make_network
+from sklearn_ddfad.networks import check_logits, embed, make_network
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
 
 _BROUGHT_TO_A_GPU = 2**30  # bytes of clips
@@ -43,6 +46,11 @@ _GENERATORS = RLock()  # torch's global ones
 def draw_seed(rng):
     """Return a new seed, the next of a NumPy random state."""
     return int(rng.randint(np.iinfo(np.int32).max))
+
+
+def _seed_of(generator):
+    """Return a new seed, the next of a torch generator."""
+    return int(torch.randint(np.iinfo(np.int32).max, (), generator=generator))
 
 
 @contextmanager
@@ -312,6 +320,12 @@ def _stack(pairs):
     return torch.from_numpy(np.stack(X)), torch.as_tensor(np.stack(y))
 
 
+def _codes(y):
+    """Return the class index of each label, hard or soft, maybe beside what a teacher says."""
+    y = y[:, 0] if y.ndim == 3 else y
+    return to_numpy(y.argmax(dim=1) if y.ndim == 2 else y)
+
+
 _MIN_EPOCHS = 20
 _SETTINGS: dict[str, Any] = {  # of skorch, where it is not told otherwise
     "lr": 0.1,
@@ -338,6 +352,7 @@ class NetworkClassifier(NeuralNetClassifier):
     """What :func:`network_classifier` returns: skorch, with shape, device and seed settled."""
 
     builds = "module__network"  # the parameter that says which network
+    initialized_: bool  # whether there is one
 
     def __init__(
         self,
@@ -365,19 +380,55 @@ class NetworkClassifier(NeuralNetClassifier):
         """
         X = X if isinstance(X, Rows) else check_features(self, X)
         y = labels_or_probabilities(y, len(X))
+        is_soft = y.ndim == 2
+        self.encoder_ = LabelEncoder().fit(np.arange(y.shape[1]) if is_soft else y)
+        self.input_shape_ = X.shape[1:]
+        self.augmentation_ = self.check_settings(self.input_shape_)
+        fit_params = self._before_training(X, y, **fit_params)
+        seed = draw_seed(check_random_state(self.random_state))
+        self.generator_ = torch.Generator().manual_seed(seed)
+        with isolated_rng(seed, self.device):
+            if not (self.warm_start and self.initialized_):
+                self.initialize()
+            return self._train(X, y, **fit_params)
+
+    def partial_fit(self, X, y, classes=None, **fit_params):
+        """Train the network that there is as long again, the step size from its first on.
+
+        Clips and labels are like those of ``fit``, or fewer classes of them; before any ``fit``,
+        this is one.
+        """
+        if not self.initialized_:
+            return self.fit(X, y, **fit_params)
+        X = check_features(self, X, reset=False)
+        y = labels_or_probabilities(y, len(X))
+        with isolated_rng(_seed_of(self.generator_), self.device):
+            return self._train(X, y, **fit_params)
+
+    def _before_training(self, X, y, **fit_params):
+        """Return what the loop of training takes beside clips and labels."""
+        return fit_params
+
+    def _train(self, X, y, **fit_params):
+        """Train on clips and labels, hard or soft, and tell if that went astray."""
+        targets = y if y.ndim == 2 else self.encoder_.transform(y)
+        super().partial_fit(X, targets, **fit_params)
+        if not np.isfinite(self.history[-1].get("train_loss", 0)):
+            msg = f"the training of {type(self.module_).__name__} diverged; lower lr={self.lr}."
+            warnings.warn(msg, ConvergenceWarning, stacklevel=3)
+        return self
+
+    def check_settings(self, input_shape):
+        """Refuse what training on such clips cannot begin with; return the augmentation."""
         check_scalar(self.mixup, "mixup", Real, min_val=0, max_val=1)
         if self.schedule not in ("cosine", None):
             msg = f"schedule={self.schedule!r} must be 'cosine', or None for that of a callback."
             raise ValueError(msg)
-        is_soft = y.ndim == 2
-        self.encoder_ = LabelEncoder().fit(np.arange(y.shape[1]) if is_soft else y)
-        targets = y if is_soft else self.encoder_.transform(y)
-        self.input_shape_ = X.shape[1:]
-        self.augmentation_ = resolve_augmentation(self.augmentation, self.input_shape_)
-        seed = draw_seed(check_random_state(self.random_state))
-        self.generator_ = torch.Generator().manual_seed(seed)
-        with isolated_rng(seed, self.device):
-            return super().fit(X, targets, **fit_params)
+        if self.n_steps is not None:
+            check_scalar(self.n_steps, "n_steps", Integral, min_val=1)
+        if self.batch_size != -1:  # all clips
+            check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
+        return resolve_augmentation(self.augmentation, input_shape)
 
     @freed_memory_kept()
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -425,20 +476,20 @@ class NetworkClassifier(NeuralNetClassifier):
 
     @property
     def _default_callbacks(self):
-        callbacks = dict(super()._default_callbacks)
-        return list((callbacks | {"print_log": _TableOfEpochs()}).items())
+        accuracy = EpochScoring("accuracy", False, name="valid_acc", target_extractor=_codes)
+        ours = {"valid_acc": accuracy, "print_log": _TableOfEpochs()}
+        return list((dict(super()._default_callbacks) | ours).items())
 
     def initialize_module(self):
         """Build the network for the clips and classes of ``fit``."""
-        self.module_ = self.initialized_instance(
-            self.module,
-            {
-                **self.get_params_for("module"),
-                "input_shape": self.input_shape_,
-                "n_classes": len(self.encoder_.classes_),
-            },
-        )
+        shape, n_classes = self.input_shape_, len(self.classes_)
+        self.module_ = check_logits(self.new_network(shape, n_classes), shape, n_classes)
         return self
+
+    def new_network(self, input_shape, n_classes):
+        """Return a network for such clips and so many classes."""
+        options = {"input_shape": input_shape, "n_classes": n_classes}
+        return self.initialized_instance(self.module, self.get_params_for("module") | options)
 
     @property
     def classes_(self):
@@ -467,7 +518,8 @@ def fresh(estimator, rng):
     """Return an unfitted copy with seeds of its own."""
     copy = clone(estimator)
     names = sorted(n for n in copy.get_params() if ("__" + n).endswith("__random_state"))
-    return copy.set_params(**{name: draw_seed(rng) for name in names})
+    copy.set_params(**{name: draw_seed(rng) for name in names})
+    return copy  # for a frozen one returns nothing from set_params
 
 
 def fit_on(estimator, X, y, class_names=None, **fit_params):
@@ -479,7 +531,7 @@ def fit_on(estimator, X, y, class_names=None, **fit_params):
     the same. One that learns from a teacher is told what class indices stand for, `class_names`.
     The rest goes to its ``fit``.
     """
-    prefix, last = _last_step(estimator)
+    prefix, last = last_step(estimator)
     named = class_names is not None and has_fit_parameter(last, "class_names")
     if named:
         fit_params[f"{prefix}class_names"] = class_names
@@ -495,7 +547,7 @@ def fit_on(estimator, X, y, class_names=None, **fit_params):
     return estimator.fit(np.asarray(X)[clips], codes, **weights, **fit_params)
 
 
-def _last_step(estimator):
+def last_step(estimator):
     """Return the classifier at the end of a pipeline, and the prefix of what its ``fit`` takes."""
     prefix, last = "", estimator
     while isinstance(last, Pipeline):
@@ -512,7 +564,7 @@ def is_network(estimator):
 
 def check_learns_soft_labels(estimator):
     """Refuse a classifier that :func:`fit_on` cannot teach soft labels."""
-    _, last = _last_step(estimator)
+    _, last = last_step(estimator)
     if not isinstance(last, NetworkClassifier) and not has_fit_parameter(last, "sample_weight"):
         msg = (
             f"{type(last).__name__} cannot learn from soft labels: its fit takes no sample_weight; "
@@ -523,7 +575,7 @@ def check_learns_soft_labels(estimator):
 
 def check_learns_classes(estimator, class_names):
     """Refuse a classifier whose teacher does not know these classes."""
-    _, last = _last_step(estimator)
+    _, last = last_step(estimator)
     if hasattr(last, "check_classes"):
         last.check_classes(class_names)
 

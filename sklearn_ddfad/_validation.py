@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 # Integer types that are pulse-code modulation: (offset, full scale).
+_LOOKED_AT = 100  # clips that tell what they are
 _PCM = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}
 
 
@@ -323,6 +324,7 @@ def check_features(estimator, X, *, reset=True):
     """
     X = from_torch(X)
     elsewhere = is_held_elsewhere(X)
+    _refuse_recordings(X)
     with np.errstate(over="ignore"):
         checked = validate_data(
             estimator,
@@ -342,6 +344,19 @@ def check_features(estimator, X, *, reset=True):
         raise ValueError(msg)
     _check_finite(rows)
     return rows
+
+
+def _refuse_recordings(X):
+    """Tell who gives recordings, or where they are, what makes features of them."""
+    few = list(X[:_LOOKED_AT]) if isinstance(X, list | tuple | np.ndarray) else []
+    are_paths = any(isinstance(clip, str | PathLike) for clip in few)
+    if are_paths or len({len(clip) for clip in few if getattr(clip, "ndim", 0) == 1}) > 1:
+        msg = (
+            "expected features, all of one shape, got "
+            f"{'paths' if are_paths else 'recordings of different lengths'}; put an extractor in "
+            "front, such as FDMFCC()."
+        )
+        raise ValueError(msg)
 
 
 def _check_finite(rows):
@@ -376,7 +391,14 @@ def check_labels(y, n_clips):
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f":
         assert_all_finite(y, input_name="y")
-    check_classification_targets(np.tile(y, 2))  # a clip of each of many classes is no regression
+    try:  # twice as many: a clip of each of many classes is no regression
+        check_classification_targets(np.tile(y, 2))
+    except ValueError as error:
+        if y.dtype.kind != "O":
+            raise
+        kinds = ", ".join(sorted({type(label).__name__ for label in y}))
+        msg = f"Unknown label type: labels of {kinds}; give all as strings, or all as numbers."
+        raise ValueError(msg) from error
     check_consistent_length(np.empty(n_clips), y)
     classes, codes = np.unique(y, return_inverse=True)
     return classes, codes

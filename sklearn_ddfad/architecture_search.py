@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -19,7 +19,8 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import FitFailedWarning
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_consistent_length, check_random_state, check_scalar
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
@@ -31,10 +32,11 @@ from sklearn_ddfad._training import (
     fit_on,
     fresh,
     in_workers,
+    isolated_rng,
+    last_step,
     network_classifier,
 )
 from sklearn_ddfad._validation import (
-    HasMethods,
     Interval,
     Rows,
     StrOptions,
@@ -43,7 +45,7 @@ from sklearn_ddfad._validation import (
     fit_context,
 )
 from sklearn_ddfad._version import __version__
-from sklearn_ddfad.base import hold_out, in_batches
+from sklearn_ddfad.base import BaseReducer, forget, hold_out, in_batches
 from sklearn_ddfad.datasets._files import whole_or_nothing
 from sklearn_ddfad.distillation import TrajectoryDistiller
 from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint, fingerprint
@@ -145,7 +147,7 @@ def rank_agreement(scores, truth, *, top=0.05, n_bootstrap=1000, random_state=0)
     Raises
     ------
     ValueError
-        If the numbers of candidates differ, or there are fewer than two.
+        If the numbers of candidates differ, there are fewer than two, or `top` is no fraction.
 
     Notes
     -----
@@ -159,6 +161,7 @@ def rank_agreement(scores, truth, *, top=0.05, n_bootstrap=1000, random_state=0)
     >>> round(result["spearman"], 3), round(result["regret"], 3)
     (0.4, 0.01)
     """
+    check_scalar(top, "top", Real, min_val=0, max_val=1, include_boundaries="right")
     scores, truth = (np.nan_to_num(np.asarray(values, dtype=float)) for values in (scores, truth))
     check_consistent_length(scores, truth)
     if len(scores) < 2:
@@ -210,6 +213,12 @@ def _interval(measure, scores, truth, n_bootstrap, rng):
 # ------------------------------------------------------------------------------------------
 # The search
 # ------------------------------------------------------------------------------------------
+
+
+def _tells_probabilities(search):
+    """Tell whether the best candidate does; before there is one, it is taken to."""
+    best = vars(search).get("best_estimator_")
+    return best is None or hasattr(best, "predict_proba")
 
 
 class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
@@ -307,7 +316,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "space": ["array-like", dict, None],
         "proxy": [
-            HasMethods(["fit", "transform"]),
+            BaseReducer,
             DistilledSet,
             StrOptions({"early_stopping", "whole"}),
             None,
@@ -371,6 +380,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             leave no validation part with every class, or the checkpoint is that of another search.
             Afterwards, if no candidate could be trained.
         """
+        forget(self)
         X = check_features(self, X)
         self.classes_, codes = check_labels(y, len(X))
         self.input_shape_ = X.shape[1:]
@@ -382,16 +392,19 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         learned, tested = self._split(X, codes, given, rng)
         seed_of_proxy, seed = draw_seed(rng), draw_seed(rng)
         estimators = [self._estimator(candidate, seed) for candidate in candidates]
+        self._check_first(estimators)
         shelf = _Shelf(checkpoint, estimators)
         with shelf.given_back_if_refused():
             self.proxy_ = self._proxy_set(learned, seed_of_proxy, shelf.folder)
         is_shortened = self.proxy == "early_stopping"
-        trial = _Trial(self._learned_from(learned), tested, is_shortened, self.classes_)
+        trial = _Trial(self._learned_from(learned), tested, is_shortened, self.classes_, seed)
         self._keep(names, candidates, self._tried(trial, estimators, shelf, rng))
         if self.refit:
             started = perf_counter()
             best = self._estimator(candidates[self.best_index_], seed)
-            self.best_estimator_ = best.fit(_readable(best, X), self.classes_[codes])
+            y = codes if _wants_indices(best) else self.classes_[codes]
+            with _seeded(best, seed):
+                self.best_estimator_ = best.fit(_readable(best, X), y)
             self.refit_time_ = perf_counter() - started
         return self
 
@@ -419,6 +432,24 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         template = network_classifier(n_steps=_STEPS) if self.estimator is None else self.estimator
         estimator = fresh(template, rng)
         return estimator.set_params(**{estimator.builds: candidate})
+
+    def _check_first(self, estimators):
+        """Refuse candidates of which none can be built, before the proxy is made."""
+        ours = [each for each in estimators if isinstance(each, NetworkClassifier)]
+        if ours:
+            ours[0].check_settings(self.input_shape_)
+        if len(ours) < len(estimators):
+            return
+        reasons = []
+        for each in ours:  # as a rule the first one can
+            try:
+                with isolated_rng(0):
+                    each.new_network(self.input_shape_, len(self.classes_))
+                return
+            except Exception as error:  # of any kind of network
+                reasons.append(f"{type(error).__name__}: {error}")
+        msg = f"none of the {len(ours)} candidates can be built; the first says: {reasons[0]}"
+        raise ValueError(msg)
 
     def _given_validation(self, X_val, y_val):
         """Return the validation clips that were given, and their class indices, or None."""
@@ -583,7 +614,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """
         return self._ask("predict", X)
 
-    @available_if(lambda self: hasattr(getattr(self, "best_estimator_", None), "predict_proba"))
+    @available_if(_tells_probabilities)
     def predict_proba(self, X):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         return self._ask("predict_proba", X)
@@ -594,7 +625,10 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             msg = f"{method} needs the best candidate trained on all clips: set refit=True."
             raise AttributeError(msg)
         X = check_features(self, X, reset=False)
-        return in_batches(getattr(self.best_estimator_, method), X)
+        with _seeded(self.best_estimator_, 0):
+            told = in_batches(getattr(self.best_estimator_, method), X)
+        is_code = method == "predict" and _wants_indices(self.best_estimator_)
+        return self.classes_[told] if is_code else told
 
 
 # ------------------------------------------------------------------------------------------
@@ -609,6 +643,9 @@ def _is_network(candidate):
 
 def _check_candidate(name, candidate, *, must_be_net):
     """Refuse what can be seen to be no candidate."""
+    if isinstance(candidate, FrozenEstimator):
+        msg = f"{name} is frozen and learns nothing; give candidates that can be trained."
+        raise ValueError(msg)
     if not _is_network(candidate):
         if must_be_net and not isinstance(candidate, NeuralNet):
             msg = (
@@ -655,6 +692,17 @@ def _readable(estimator, X):
     return X[:] if isinstance(X, Rows) and not isinstance(estimator, NetworkClassifier) else X
 
 
+def _wants_indices(estimator):
+    """Tell a classifier of skorch's own: its labels are class indices."""
+    _, last = last_step(estimator)
+    return isinstance(last, NeuralNet) and not isinstance(last, NetworkClassifier)
+
+
+def _seeded(estimator, seed):
+    """Let a classifier of skorch's own, which draws from torch's global generators, draw alike."""
+    return isolated_rng(seed) if _wants_indices(estimator) else nullcontext()
+
+
 @dataclass(frozen=True)
 class _Trial:
     """What every candidate goes through: it learns from one part and is tested on another."""
@@ -663,16 +711,18 @@ class _Trial:
     tested: tuple
     is_shortened: bool
     class_names: np.ndarray
+    seed: int
 
     def __call__(self, i, estimator):
         """Return `i`, and the row of the candidate; whatever goes wrong is told there."""
         row = {"score": np.nan, "fit_time": np.nan, "n_parameters": None, "error": ""}
         try:
-            started = perf_counter()
-            self._train(estimator)
-            row["fit_time"] = perf_counter() - started
-            row["n_parameters"] = _n_parameters(estimator)
-            row["score"] = self._test(estimator)
+            with _seeded(estimator, self.seed):
+                started = perf_counter()
+                self._train(estimator)
+                row["fit_time"] = perf_counter() - started
+                row["n_parameters"] = _n_parameters(estimator)
+                row["score"] = self._test(estimator)
         except Exception as error:  # of any kind of classifier
             row["error"] = f"{type(error).__name__}: {error}"
         return i, row
@@ -723,7 +773,11 @@ class _Shelf:
     def find(self, i):
         """Return the row of a candidate, or None."""
         path = self.folder and self.folder / self._names[i]
-        return json.loads(path.read_text()) if path and path.is_file() else None
+        if not (path and path.is_file()):
+            return None
+        with suppress(ValueError):  # a damaged one is trained again
+            return json.loads(path.read_text())
+        return None
 
     def keep(self, i, row):
         """Write down the row of a candidate; one that failed is tried again another time."""

@@ -89,11 +89,11 @@ class BaseReducer(
             each class would not be fewer than there are, or if ``estimator`` cannot learn clips of
             this shape.
         """
-        self._forget()
+        forget(self)
         X = check_features(self, X)
         self.classes_, codes = check_labels(y, len(X))
         self.input_shape_ = X.shape[1:]
-        self.check_classes(self.classes_)
+        self.check_task(self.input_shape_, self.classes_)
         self._check_cpc(codes)
         if self.estimator is not None:
             check_learns_classes(self.estimator, self.classes_)
@@ -170,11 +170,6 @@ class BaseReducer(
         X = self._check_like_fitted(X)
         return in_batches(self.estimator_.decision_function, X)
 
-    def _forget(self):
-        """Be unfitted again, whatever comes of the fit that begins."""
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
-
     def __sklearn_is_fitted__(self):
         return hasattr(self, "estimator_")  # what is learned last
 
@@ -182,14 +177,23 @@ class BaseReducer(
         check_is_fitted(self)
         return check_features(self, X, reset=False)
 
-    def check_classes(self, classes):
-        """Refuse classes that clips cannot be made of: none is refused here.
+    def check_task(self, input_shape, classes):
+        """Refuse, before any work, what clips cannot be made of.
 
         Parameters
         ----------
+        input_shape : tuple of int
+            Shape of one clip's features.
         classes : ndarray of shape (n_classes,)
             Labels there are, sorted.
+
+        Raises
+        ------
+        ValueError
+            If there is no such device; a distiller also refuses a network that is not there, does
+            not read such clips, or cannot be matched.
         """
+        resolve_device(self.device)
 
     def _check_cpc(self, codes):
         n_small, n_clips = self.cpc * len(self.classes_), len(codes)
@@ -247,6 +251,12 @@ class BaseReducer(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # transform returns a torch tensor
         return tags
+
+
+def forget(estimator):
+    """Let an estimator be unfitted again, whatever comes of the fit that begins."""
+    for name in [name for name in vars(estimator) if name.endswith("_")]:
+        delattr(estimator, name)
 
 
 def _written(value):

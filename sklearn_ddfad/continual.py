@@ -4,13 +4,13 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from math import ceil, nan
+from math import ceil, isfinite, nan
 from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -34,7 +34,7 @@ from sklearn_ddfad._validation import (
     fit_context,
 )
 from sklearn_ddfad.augmentation import resolve_augmentation
-from sklearn_ddfad.base import BaseReducer, in_batches
+from sklearn_ddfad.base import BaseReducer, forget, in_batches
 from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.networks import make_network
 
@@ -63,10 +63,11 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         What keeps clips of the classes of a step, cloned in each: ``TrajectoryDistiller(20)``,
         ``HerdingSelector(20)``, or anything with ``fit_resample(X, y)``, which gets images as rows
         if its tags say that it takes no others. It sees the clips of that step alone. A selector
-        with ``embedding="network"`` looks through the network of this classifier, as in EEIL. Its
-        seeds come from the `random_state` below, the ``estimator`` of a distiller or selector is
-        put aside, and in a ``checkpoint`` each step has a folder of its own. ``None`` keeps
-        nothing.
+        with ``embedding="network"`` looks through the network of this classifier, as in EEIL, or
+        where that learns nothing but the memory (``"scratch"``) through another one like it. Its
+        seeds come from the `random_state` below, where that is not None, the ``estimator`` of a
+        distiller or selector is put aside, and in a ``checkpoint`` each step has a folder of its
+        own. ``None`` keeps nothing.
     strategy : {"eeil", "finetune", "scratch"}, default="eeil"
         ``"eeil"`` is the above. ``"finetune"`` learns from new clips and memory by cross-entropy
         alone, the lower bound where `memory` is None. ``"scratch"`` trains a new network on the
@@ -132,7 +133,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "memory": [HasMethods(["fit", "transform"]), HasMethods(["fit_resample"]), None],
+        "memory": [BaseReducer, HasMethods(["fit_resample"]), None],
         "strategy": [StrOptions({"eeil", "finetune", "scratch"})],
         "memory_size": [Interval(Integral, 1, None, closed="left"), None],
         "network": [str, callable],
@@ -185,7 +186,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self : object
             The fitted classifier.
         """
-        self._forget()
+        forget(self)
         return self.partial_fit(X, y)
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -208,9 +209,10 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             Before any training, if the features or labels are not usable, a class is known
-            already (a class is learned once, with all its clips), `memory` would keep no fewer
-            clips than there are, or the network has no last layer that can grow. What had been
-            learned before stays as it was.
+            already (a class is learned once, with all its clips), `memory` cannot be, or would
+            keep no fewer clips than there are, or the network has no last layer that can grow.
+            Afterwards, if a sampler kept all clips, or the training diverged. What had been learned
+            before stays as it was.
         """
         step, classes = self._check_step(X, y)
         steps = [*self._steps(), classes]
@@ -268,7 +270,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 "DistilledSet.load reads one from a file."
             )
             raise TypeError(msg)
-        self._forget()
+        forget(self)
         steps = [self._check_step(memory.X, memory.y)[1]]
         module = self._network(steps)
         memory = self._within_size(as_clips(memory), steps)
@@ -315,9 +317,8 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Return the classes of each step so far."""
         return [record["classes"] for record in vars(self).get("history_", [])]
 
-    def _forget(self):
-        for name in ("module_", "memory_", "history_", "classes_"):
-            self.__dict__.pop(name, None)
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "module_")
 
     def _check_step(self, X, y):
         """Return the clips of a step and its classes, if they can be learned after those known."""
@@ -342,12 +343,15 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 raise ValueError(msg)
             return None
         apart = np.random.RandomState([self._seed, len(steps), 1])  # networks are alike for all
-        keeper = fresh(self.memory, apart)
-        if isinstance(keeper, BaseReducer):
-            keeper.set_params(estimator=DummyClassifier())
-            keeper.check_classes(step.classes)
+        is_seeded = self.random_state is not None
+        keeper = fresh(self.memory, apart) if is_seeded else clone(self.memory)
         if hasattr(keeper, "_parameter_constraints"):  # checked before anything is trained
             keeper._validate_params()
+        if isinstance(keeper, BaseReducer):
+            keeper.set_params(estimator=DummyClassifier())
+            keeper.check_task(self.input_shape_, step.classes)
+            if self.strategy == "scratch" and looks_through_a_network(keeper):
+                keeper.set_params(network=self.network)
         for name, value in keeper.get_params().items():
             last = name.rpartition("__")[2]
             if last == "checkpoint" and value is not None:
@@ -411,7 +415,14 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         )
         learner.fit(clips.X, probabilities(clips, np.concatenate(steps)))
         module.eval()
-        return float(learner.history[-1, "train_loss"])
+        loss = float(learner.history[-1, "train_loss"])
+        if not isfinite(loss):
+            msg = (
+                f"the training of this step diverged, its loss is {loss}; lower "
+                f"learning_rate={self.learning_rate}. What was learned before is as it was."
+            )
+            raise ValueError(msg)
+        return loss
 
     def _settle(self, steps, module, memory, losses, n_clips):
         """Have learned a step."""
@@ -427,18 +438,21 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return self
 
 
-def _kind(labels):
+def _kind(dtype):
     """Return what labels are, where those of one kind can stand in one array."""
-    kind = labels.dtype.kind
-    return "number" if kind in "iuf" else "boolean" if kind == "b" else "text"
+    kinds = {"i": "integer", "u": "integer", "f": "float", "b": "boolean"}
+    return kinds.get(dtype.kind, "text")
 
 
 def _check_new(classes, known):
     """Refuse classes that cannot be learned after those that are `known`."""
-    if _kind(classes) != _kind(known):
+    kinds = {_kind(classes.dtype), _kind(known.dtype)}
+    if "text" not in kinds:
+        kinds.add(_kind(np.result_type(classes, known)))  # of int64 and uint64: floats
+    if len(kinds) > 1:
         msg = (
             f"labels are of type {classes.dtype}, those known already of type {known.dtype}; "
-            "give all of them as numbers, all as booleans, or all as strings."
+            "give all of them as integers, all as floats, all as booleans, or all as strings."
         )
         raise ValueError(msg)
     again = classes[np.isin(classes, known)]
@@ -563,9 +577,14 @@ class _Learner(NetworkClassifier):
 # ------------------------------------------------------------------------------------------
 
 
+def looks_through_a_network(keeper):
+    """Tell a selector that sees clips as a network does."""
+    return getattr(keeper, "embedding", None) == "network"
+
+
 def _look_through(keeper, module, step):
     """Let a selector look through this network, trained by then, instead of training its own."""
-    if getattr(keeper, "embedding", None) == "network":
+    if looks_through_a_network(keeper):
         embedded(module, step.X[:1])  # a network that cannot embed is refused here
         keeper.set_params(embedding=partial(embedded, module))
 
@@ -586,6 +605,12 @@ def kept_by(keeper, step):
         msg = (
             f"{type(keeper).__name__} kept clips of shape {kept.X.shape[1:]} and of the classes "
             f"{kept.classes}; they must have shape {step.X.shape[1:]}, and be of {step.classes}."
+        )
+        raise ValueError(msg)
+    if kept.n_clips >= step.n_clips:
+        msg = (
+            f"{type(keeper).__name__} kept {kept.n_clips} clips of the {step.n_clips} of this "
+            "step; give a memory that keeps fewer."
         )
         raise ValueError(msg)
     return kept

@@ -104,12 +104,24 @@ class DistilledSet:
         Returns
         -------
         distilled : DistilledSet
+
+        Raises
+        ------
+        ValueError
+            If it makes other features, or the set is kept as sound of another sample rate.
         """
         check_is_fitted(extractor)
         if tuple(extractor.feature_shape_) != self.X.shape[1:]:
             msg = (
                 f"the extractor makes features of shape {extractor.feature_shape_}, the clips have "
                 f"{self.X.shape[1:]}; give the extractor that they were distilled behind."
+            )
+            raise ValueError(msg)
+        own = getattr(self.decoder, "extractor", extractor)
+        if own.sample_rate_ != extractor.sample_rate_:
+            msg = (
+                f"the set is kept as sound of {own.sample_rate_} Hz, the extractor hears "
+                f"{extractor.sample_rate_} Hz; give the one that it was distilled behind."
             )
             raise ValueError(msg)
         return replace(self, extractor=deepcopy(extractor))  # a later refit is not ours
@@ -256,7 +268,8 @@ class DistilledSet:
     def to_audio_folder(self, path, **options):
         """Write the clips as sound: WAV files, ``metadata.csv`` and a README card.
 
-        The Hugging Face "audiofolder" layout, which ``load_audio_folder`` reads back.
+        The Hugging Face "audiofolder" layout, which ``load_audio_folder`` reads back. It names one
+        label for each clip: soft labels are in what :meth:`save` writes alone.
 
         Parameters
         ----------
@@ -298,7 +311,8 @@ class DistilledSet:
     def _card(self):
         """Return the README of an exported set, a Hugging Face dataset card."""
         parameters = "\n".join(
-            f"| {name} | {value} |" for name, value in self.provenance.get("parameters", {}).items()
+            f"| {name} | {' '.join(str(value).split()).replace('|', '/')} |"
+            for name, value in self.provenance.get("parameters", {}).items()
         )
         extractor = self._heard_by()
         return _CARD.format(

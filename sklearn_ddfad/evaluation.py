@@ -487,10 +487,26 @@ def teach(X, y, X_small, *, estimator=None, temperature=1.0, random_state=0):
     if not temperature > 0:
         msg = f"temperature={temperature!r} must be above 0; 1 leaves the probabilities as told."
         raise ValueError(msg)
-    teacher = fresh(teacher, check_random_state(random_state)).fit(from_torch(X), from_torch(y))
-    P = np.asarray(_asked(teacher.predict_proba, from_torch(X_small)), dtype=np.float64)
+    X, X_small = from_torch(X), from_torch(X_small)
+    _check_like(X, X_small)
+    teacher = fresh(teacher, check_random_state(random_state)).fit(X, from_torch(y))
+    P = np.asarray(_asked(teacher.predict_proba, X_small), dtype=np.float64)
     P = (P / P.max(axis=1, keepdims=True)) ** (1 / temperature)
     return (P / P.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _check_like(X, X_small):
+    """Refuse what a teacher that learns `X` could not be asked about."""
+    if isinstance(X_small, DistilledSet):
+        msg = "expected clips, got a DistilledSet; its clips are few.X."
+        raise TypeError(msg)
+    if not len(X_small):
+        msg = "X_small is empty; give clips to label."
+        raise ValueError(msg)
+    shapes = [clips.shape[1:] for clips in (X, X_small) if hasattr(clips, "shape")]
+    if len(shapes) == 2 and shapes[0] != shapes[1]:
+        msg = f"clips of X_small are of shape {shapes[1]}, those of X of {shapes[0]}; give alike."
+        raise ValueError(msg)
 
 
 # ------------------------------------------------------------------------------------------

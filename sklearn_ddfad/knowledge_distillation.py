@@ -5,6 +5,7 @@ recipes are those of the paper on the Time-Frequency Enhancer.
 """
 
 from copy import deepcopy
+from math import isfinite
 from numbers import Real
 
 import numpy as np
@@ -21,14 +22,9 @@ from sklearn_ddfad._training import (
     NetworkClassifier,
     first_unsound,
     fit_on,
-    labels_or_probabilities,
+    isolated_rng,
 )
-from sklearn_ddfad._validation import (
-    Rows,
-    check_features,
-    from_torch,
-    resolve_device,
-)
+from sklearn_ddfad._validation import Rows, from_torch, resolve_device
 from sklearn_ddfad.augmentation import Augmentation
 from sklearn_ddfad.networks import make_network
 
@@ -165,28 +161,44 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             Before the student is trained, if clips, labels, ``balance`` or ``temperature`` are not
             usable, or the teacher knows other classes.
         """
+        options = {"teacher_X": teacher_X, "class_names": class_names}
+        return super().fit(X, y, **options, **fit_params)
+
+    def check_settings(self, input_shape):
+        """Refuse what training on such clips cannot begin with; return the augmentation."""
         check_scalar(self.balance, "balance", Real, min_val=0, max_val=1)
         check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
-        X = check_features(self, X)
-        y = labels_or_probabilities(y, len(X))
-        is_soft = y.ndim == 2
-        classes = np.arange(y.shape[1]) if is_soft else np.unique(y)
-        names = class_names if class_names is not None else None if is_soft else classes
-        lessons: torch.Tensor | None = None
+        if not isfinite(self.balance + self.temperature):
+            msg = f"balance={self.balance} and temperature={self.temperature} must be finite."
+            raise ValueError(msg)
+        return super().check_settings(input_shape)
+
+    def _before_training(self, X, y, teacher_X=None, class_names=None, **fit_params):
+        """Let the teacher learn, if it has not, and say what it is asked but once."""
         self.lesson_: Lesson | None = None
-        if self.balance < 1:
-            heard = _check_heard(X, teacher_X, self.teacher)
-            teacher = self.teacher
-            if not _is_fitted(teacher):
-                named = y if is_soft or class_names is None else np.asarray(names)[y]
-                teacher, names = _taught(teacher, heard, named), None
-            order = _order(teacher, names, len(classes))
-            self.lesson_ = Lesson(teacher, order, self.temperature, self.device)
-            if teacher_X is not None or not self.consistent:
-                lessons = torch.cat([self.lesson_(batch).cpu() for batch in _batches(heard)])
-            else:
-                self.lesson_(heard[:1])  # what is wrong is told before the student begins
-        return super().fit(X, y, lessons=lessons, **fit_params)
+        if self.balance == 1:
+            return fit_params
+        is_soft = y.ndim == 2
+        names = self.classes_ if class_names is None and not is_soft else class_names
+        heard, teacher = _check_heard(X, teacher_X, self.teacher), self.teacher
+        if not _is_fitted(teacher):
+            self._check_student()
+            named = y if is_soft or class_names is None else np.asarray(names)[y]
+            teacher, names = _taught(teacher, heard, named), None
+        order = _order(teacher, names, len(self.classes_))
+        self.lesson_ = Lesson(teacher, order, self.temperature, self.device)
+        if teacher_X is None and self.consistent:
+            self.lesson_(heard[:1])  # what is wrong is told before the student begins
+            return fit_params
+        said = [self.lesson_(batch).cpu() for batch in _batches(heard)]
+        return fit_params | {"lessons": torch.cat(said)}
+
+    def _check_student(self):
+        """Refuse what the student cannot be before a teacher learns for it."""
+        if not self.initialized_:
+            with isolated_rng(0, self.device):
+                self.initialize()
+            self.initialized_ = False
 
     def check_classes(self, names):
         """Refuse classes that the teacher, if it is fitted, does not know; a distiller asks first.
@@ -245,10 +257,9 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
         taught = F.kl_div(F.log_softmax(y_pred, dim=1), lesson, reduction="batchmean")
         return self.balance * told + (1 - self.balance) * taught
 
-    def initialize_module(self):
-        """Build the student for the clips and classes of ``fit``."""
-        self.module_ = make_network(self.student, self.input_shape_, len(self.classes_))
-        return self
+    def new_network(self, input_shape, n_classes):
+        """Return a network for such clips and so many classes."""
+        return make_network(self.student, input_shape, n_classes)
 
     def set_params(self, **params):
         """Set parameters; those of the teacher begin with ``teacher__``."""

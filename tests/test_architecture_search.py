@@ -11,11 +11,14 @@ import torch
 from scipy.stats import pearsonr, rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
+from torch import nn
 
 from sklearn_ddfad import (
     ArchitectureSearch,
@@ -401,8 +404,58 @@ def test_a_candidate_that_cannot_be_trained_is_told_of_and_ranks_last(rows, witn
 
 def test_a_network_that_diverges_is_told_of(images):
     wild = network_classifier(plain_network, n_steps=20, lr=1e12, device="cpu")
-    with pytest.warns(FitFailedWarning, match="diverged"):
+    with (
+        pytest.warns(FitFailedWarning, match="diverged"),
+        pytest.warns(ConvergenceWarning, match="lower lr="),
+    ):
         ArchitectureSearch([wild, DummyClassifier()], "whole", random_state=0).fit(*images)
+
+
+@pytest.mark.parametrize("names", [["no", "yes"], [7, 9]])
+def test_classifiers_of_skorch_are_searched_and_seeded(images, names):
+    X, y = images
+    labels = np.array(names)[y]
+    modules = [nn.Sequential(nn.Flatten(), nn.Dropout(p), nn.Linear(64, 2)) for p in (0.1, 0.9)]
+    space = [
+        NeuralNetClassifier(
+            lambda module=module: module,
+            criterion=nn.CrossEntropyLoss,
+            max_epochs=5,
+            train_split=None,
+            verbose=0,
+        )
+        for module in modules
+    ]
+    scores = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        for module in modules:
+            module[2].reset_parameters()
+            nn.init.zeros_(module[2].weight)
+            nn.init.zeros_(module[2].bias)
+        state = torch.get_rng_state()
+        search = ArchitectureSearch(space, RandomSelector(3), random_state=0).fit(X, labels)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert set(search.predict(X)) <= set(names)
+        scores.append(search.results_["score"].tolist())
+    assert scores[0] == scores[1]
+
+
+def test_a_search_forgets_what_it_knew(rows):
+    X, y = rows
+    search = ArchitectureSearch([GaussianNB()], "whole").fit(X[y != "no"], y[y != "no"])
+    search.set_params(refit=False).fit(X[y != "so"], y[y != "so"])
+    with pytest.raises(AttributeError, match="set refit=True"):
+        search.predict(X)
+
+
+def test_a_damaged_file_of_a_candidate_is_measured_again(rows, tmp_path):
+    search = ArchitectureSearch([GaussianNB()], "whole", checkpoint=tmp_path / "s", random_state=0)
+    rows_of_first = search.fit(*rows).rows_
+    (file,) = (tmp_path / "s").glob("candidate_*.json")
+    file.write_text(file.read_text()[:20])
+    again = clone(search).fit(*rows).rows_
+    assert again[0]["score"] == rows_of_first[0]["score"]
 
 
 def plain_network(input_shape, n_classes):
@@ -421,8 +474,15 @@ def test_a_search_where_all_fail_says_why(rows, witness):
         ({"space": [{"dept": 3}]}, "unexpected keyword argument 'dept'"),
         ({"space": ["convent"]}, "'convent'"),
         ({"space": [3]}, "has a candidate 3"),
+        ({"space": [FrozenEstimator(GaussianNB())]}, "is frozen and learns nothing"),
         ({"proxy": "early_stopping"}, "early stopping shortens the training of networks"),
         ({"proxy": RandomSelector(20)}, "lower cpc"),
+        ({"proxy": RandomSelector}, "'proxy' parameter"),
+        ({"space": [{"depth": 0}, "resnet18"]}, "none of the 2 candidates can be .* depth=0"),
+        (
+            {"space": ["mlp"], "estimator": network_classifier(mixup=5.0)},
+            "mixup == 5.0, must be <= 1",
+        ),
         ({"validation_fraction": 0.01}, "leave no validation part with every class"),
     ],
 )
@@ -542,3 +602,9 @@ def test_a_distillation_that_was_killed_goes_on(images, tmp_path):
     finally:
         Immortal.now = False
     assert continued.X.shape == unbroken.proxy_.X.shape
+
+
+@pytest.mark.parametrize("top", [0, -0.5, 5])
+def test_the_top_is_a_share(top):
+    with pytest.raises(ValueError, match="top == "):
+        rank_agreement([0.1, 0.2], [0.1, 0.2], top=top)

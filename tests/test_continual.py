@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from imblearn.under_sampling import RandomUnderSampler
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import nn
 
 from sklearn_ddfad import (
+    MLP,
     ConvNet,
     DistillationSampler,
     DistilledSet,
@@ -17,6 +19,7 @@ from sklearn_ddfad import (
     EnhancedNetwork,
     GradientDistiller,
     HerdingSelector,
+    NetworkEmbedding,
     RandomSelector,
     RehearsalClassifier,
     Static,
@@ -283,12 +286,22 @@ def test_a_refused_step_leaves_everything_as_it_was(animals, monkeypatch):
     )
 
 
+class Remembering(nn.Sequential):
+    """A network with batch normalisation."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(nn.Linear(*input_shape, 8), nn.BatchNorm1d(8), nn.Linear(8, n_classes))
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
         ({"memory": None, "strategy": "scratch"}, "learns from the memory alone; give a memory"),
         ({"strategy": "joint"}, "'strategy' parameter"),
         ({"memory": NetworkClassifier(nn.Linear)}, "'memory' parameter"),
+        ({"memory": NetworkEmbedding("mlp")}, "'memory' parameter"),
+        ({"memory": TrajectoryDistiller(2, network="bogus")}, "network='bogus' is unknown"),
+        ({"memory": GradientDistiller(2, network=Remembering)}, "keeps running statistics"),
         ({"network": lambda shape, n: nn.Linear(*shape, n)}, "Linear does not end in a linear"),
         ({"augmentation": "loud"}, "augmentation='loud' must be"),
         ({"memory": RandomSelector(30)}, "cpc=30 clips of 6 classes, 180, .* lower cpc"),
@@ -521,3 +534,59 @@ def test_labels_of_another_kind_are_refused(animals):
     classifier = rehearsal(None).partial_fit(X[:40], y[:40] == "ant")
     with pytest.raises(ValueError, match="all as booleans"):
         classifier.partial_fit(X[:40], np.arange(40) % 2 + 5)
+    with pytest.raises(ValueError, match="as integers, all as floats"):
+        rehearsal(None).partial_fit(X[:40], np.arange(40) % 2).partial_fit(
+            X[:40], np.arange(40) % 2 + 4.0
+        )
+
+
+def test_who_learned_nothing_yet_cannot_be_asked(animals):
+    classifier = rehearsal(RandomSelector(100))
+    with pytest.raises(ValueError, match="lower cpc"):
+        classifier.fit(*animals)
+    with pytest.raises(NotFittedError):
+        classifier.predict(animals[0])
+
+
+def test_a_sampler_that_keeps_all_is_refused(animals):
+    X, y = animals
+    classifier = rehearsal(RandomSelector(3)).fit(X[y == "ant"], y[y == "ant"])
+    before = classifier.predict_proba(X)
+    new = np.isin(y, STEPS[1])
+    classifier.set_params(memory=RandomUnderSampler())
+    with pytest.raises(ValueError, match="RandomUnderSampler kept 60 clips of the 60 of this step"):
+        classifier.partial_fit(X[new], y[new])
+    np.testing.assert_array_equal(classifier.predict_proba(X), before)
+
+
+def test_a_step_that_diverges_leaves_everything_as_it_was(animals):
+    X, y = animals
+    classifier, _ = taught(rehearsal(RandomSelector(3)), X, y, STEPS[:1])
+    before, new = classifier.predict_proba(X), np.isin(y, STEPS[1])
+    classifier.set_params(learning_rate=1e12)
+    with pytest.warns(ConvergenceWarning), pytest.raises(ValueError, match="lower learning_rate"):
+        classifier.partial_fit(X[new], y[new])
+    np.testing.assert_array_equal(classifier.predict_proba(X), before)
+
+
+def test_a_memory_that_was_killed_goes_on_without_a_seed(animals, tmp_path):
+    X, y = animals
+    first = np.isin(y, STEPS[0])
+    keeper = DistributionDistiller(2, checkpoint=tmp_path / "c", **quick)
+    kept = [
+        rehearsal(keeper, random_state=None).fit(X[first], y[first]).memory_.X for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*kept)
+
+
+def test_from_scratch_a_selector_looks_through_a_network_like_that_of_the_classifier(animals):
+    built = []
+
+    def counted(input_shape, n_classes):
+        built.append(n_classes)
+        return MLP(input_shape, n_classes, width=8)
+
+    X, y = animals
+    first = np.isin(y, STEPS[0])
+    rehearsal(HerdingSelector(2), strategy="scratch", network=counted).fit(X[first], y[first])
+    assert len(built) > 1

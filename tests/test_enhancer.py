@@ -212,8 +212,8 @@ def test_an_enhancer_has_less_than_a_hundredth_of_the_parameters(n_blocks, size,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"n_blocks": 0}, "n_blocks=0 must be at least 1"),
-        ({"n_convolutions": 0}, "n_convolutions=0 must be at least 1"),
+        ({"n_blocks": 0}, "n_blocks == 0, must be >= 1"),
+        ({"n_convolutions": 0}, "n_convolutions == 0, must be >= 1"),
         ({"kernel_size": 4}, "kernel_size=4 must be odd"),
     ],
 )
@@ -253,7 +253,7 @@ def test_the_default_backbone_is_an_efficientnetv2():
 
 
 def test_clips_without_axes_are_not_enhanced():
-    with pytest.raises(ValueError, match=r"clips of shape \(30,\) have no axes"):
+    with pytest.raises(ValueError, match=r"clips of shape \(30,\) are no feature images"):
         EnhancedNetwork((30,), 5, backbone="mlp")
 
 

@@ -1,6 +1,7 @@
 """The judge (network_classifier) and DistilledClassifier."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import DataConversionWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from skorch.callbacks import EpochScoring
@@ -19,6 +20,7 @@ from sklearn_ddfad import (
     ConvNet,
     DistilledClassifier,
     RandomSelector,
+    TrajectoryDistiller,
     network_classifier,
 )
 
@@ -163,3 +165,111 @@ def test_any_classifier_is_trained_on_the_small_set(images, estimator):
     assert set(classifier.predict(X)) <= {"x", "y", "z"}
     assert classifier.predict_proba(X).shape == (60, 3)
     assert not hasattr(selector, "distilled_")
+
+
+def test_training_goes_on_with_the_network_there_is(images):
+    X, y = images
+    names = np.array(["a", "b", "c"])[y]
+    judge = quick(n_steps=1).partial_fit(X, names)
+    np.testing.assert_array_equal(
+        judge.predict_proba(X), quick(n_steps=1).fit(X, names).predict_proba(X)
+    )
+    loss, before = judge.history[-1, "train_loss"], judge.predict_proba(X)
+    state = torch.get_rng_state()
+    judge.partial_fit(X[:30], names[:30])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert judge.history[-1, "train_loss"] < loss
+    assert not np.array_equal(judge.predict_proba(X), before)
+    with pytest.raises(ValueError, match="previously unseen labels"):
+        judge.partial_fit(X, y)
+    with pytest.raises(ValueError, match="expecting 2 features"):
+        judge.partial_fit(X[:, :1], names)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+def test_soft_labels_may_be_validated(images, mixup):
+    X, y = images
+    soft = np.float32(0.1 / 3 + 0.9 * np.eye(3)[y])
+    judge = quick(train_split=ValidSplit(3), mixup=mixup).fit(X, soft)
+    assert judge.history[-1, "valid_acc"] > 0.8
+
+
+class Wide(ConvNet):
+    """A network that has a thousand outputs, whatever the classes."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, 1000, width=4, depth=1)
+
+
+class Doubled(ConvNet):
+    """A network that says everything twice."""
+
+    def forward(self, X):
+        """Return logits and logits."""
+        return super().forward(X), super().forward(X)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Wide, r"Wide gives \(1, 1000\) for a clip of 3 classes; .* of shape \(1, 3\)"),
+        (Doubled, "Doubled gives tuple"),
+    ],
+)
+def test_a_network_must_give_a_logit_for_each_class(images, network, words):
+    X, y = images
+    for learner in (network_classifier(network), TrajectoryDistiller(1, network=network)):
+        with pytest.raises(ValueError, match=words):
+            learner.fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["convnet", "efficientnetv2", "resnet18", "vgg11"])
+def test_networks_of_images_refuse_rows(images, name):
+    X, y = images
+    with pytest.raises(ValueError, match=r"clips of shape \(84,\) are no feature images"):
+        network_classifier(name).fit(X.reshape(60, -1), y)
+
+
+def test_a_network_that_is_built_already_is_refused(images):
+    with pytest.raises(TypeError, match="a ConvNet that is built already; give its class"):
+        network_classifier(ConvNet((2, 6, 7), 3)).fit(*images)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_steps": 0}, "n_steps == 0"),
+        ({"batch_size": 0}, "batch_size == 0"),
+        ({"mixup": 2}, "mixup"),
+    ],
+)
+def test_what_training_cannot_begin_with_is_refused(images, options, words):
+    with pytest.raises(ValueError, match=words):
+        network_classifier(**options).fit(*images)
+
+
+def test_training_that_diverges_is_told_of(images):
+    wild = quick(network=partial(ConvNet, width=8, normalization="none"), lr=1e12)
+    with pytest.warns(
+        ConvergenceWarning, match=r"training of ConvNet diverged; lower lr=1000000000000"
+    ):
+        wild.fit(*images)
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        ([np.zeros(5), np.zeros(6)], "recordings of different lengths"),
+        (np.array([np.zeros(5), np.zeros(6)], dtype=object), "recordings of different lengths"),
+        (["a.wav", "b.wav"], "got paths"),
+    ],
+)
+def test_recordings_in_place_of_features_are_refused(X, words):
+    for learner in (network_classifier(), RandomSelector(1)):
+        with pytest.raises(ValueError, match=words + r"; put an extractor in front"):
+            learner.fit(X, [0, 1])
+
+
+def test_labels_of_several_types_are_refused(images):
+    with pytest.raises(ValueError, match="labels of NoneType, int, str; give all"):
+        network_classifier().fit(images[0][:3], np.array([None, 1, "a"], dtype=object))

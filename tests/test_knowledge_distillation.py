@@ -16,6 +16,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
+from skorch.dataset import ValidSplit
 from torch import nn
 
 from sklearn_ddfad import (
@@ -24,11 +26,13 @@ from sklearn_ddfad import (
     Augmentation,
     ConvNet,
     DistilledClassifier,
+    DistilledSet,
     DistributionDistiller,
     KnowledgeDistillationClassifier,
     RandomSelector,
     evaluate,
     network_classifier,
+    teach,
     training_recipe,
 )
 from sklearn_ddfad._validation import Rows
@@ -581,3 +585,70 @@ def test_an_ast_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ImportError, match=r"pip install 'sklearn-ddfad\[ast\]'"):
         AudioSpectrogramTransformer((1, 6, 7), 3)
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_a_student_may_be_validated_and_trained_further(images, consistent):
+    X, y = images
+    student = KnowledgeDistillationClassifier(
+        make_pipeline(ROWS, GaussianNB()),
+        SMALL,
+        consistent=consistent,
+        train_split=ValidSplit(3),
+        **QUICK,
+    ).fit(X, y)
+    assert 0 <= student.history[-1, "valid_acc"] <= 1
+    teacher, n_epochs = student.teacher_, len(student.history)
+    student.partial_fit(X, y)
+    assert student.teacher_ is teacher
+    assert len(student.history) == 2 * n_epochs
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"student": "bogus"}, ValueError),
+        ({"student": ConvNet((1, 6, 7), 3)}, TypeError),
+        ({"augmentation": "loud"}, ValueError),
+        ({"schedule": "linear"}, ValueError),
+        ({"lr": -1}, ValueError),
+        ({"n_steps": 0}, ValueError),
+        ({"batch_size": 0}, ValueError),
+        ({"temperature": np.nan}, ValueError),
+        ({"n_stepz": 2}, ValueError),
+    ],
+)
+def test_what_the_student_cannot_be_is_told_before_the_teacher_learns(images, options, error):
+    teacher = network_classifier(SMALL, callbacks=[("never", Never())])
+    student = KnowledgeDistillationClassifier(teacher, **{"student": SMALL} | QUICK | options)
+    with pytest.raises(error):
+        student.fit(*images)
+
+
+class Never(Callback):
+    """Something that must not be trained."""
+
+    def on_train_begin(self, net, **kwargs):
+        """Fail."""
+        raise AssertionError("the teacher was trained")
+
+
+def test_a_frozen_teacher_labels_clips(images):
+    X, y = images
+    teacher = make_pipeline(ROWS, GaussianNB()).fit(X, y)
+    told = teach(X, y, X[:4], estimator=FrozenEstimator(teacher))
+    np.testing.assert_allclose(told, teacher.predict_proba(X[:4]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("few", "error", "words"),
+    [
+        (np.zeros((2, 1, 6, 5)), ValueError, r"shape \(1, 6, 5\), those of X of \(1, 6, 7\)"),
+        (np.zeros((0, 1, 6, 7)), ValueError, "X_small is empty"),
+        (DistilledSet(np.zeros((1, 1, 6, 7), np.float32), np.array(["a"])), TypeError, "few.X"),
+    ],
+)
+def test_what_cannot_be_labelled_is_refused_before_the_teacher_learns(images, few, error, words):
+    teacher = network_classifier(SMALL, callbacks=[("never", Never())])
+    with pytest.raises(error, match=words):
+        teach(*images, few, estimator=teacher)

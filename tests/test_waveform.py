@@ -316,3 +316,22 @@ def test_sounds_survive_16_bit_files(words, tmp_path):
     np.testing.assert_allclose(extractor.transform(loaded.data), few.X, atol=1e-4)
     again = few.with_extractor(extractor)  # known twice, and heard the same
     np.testing.assert_array_equal(again.to_audio(), few.to_audio())
+
+
+def test_features_of_the_same_shape_that_another_extractor_made_are_refused(recordings):
+    clips, y = recordings
+    geometry = {"duration": 0.3, "n_mfcc": 8}
+    raw, standardised = (FDMFCC(standardize=which, **geometry) for which in (False, True))
+    X = raw.fit_transform(clips)
+    standardised.fit(clips)
+    planned((X, y, raw))
+    with pytest.raises(ValueError, match="has not made these features"):
+        planned((X, y, standardised))
+
+
+def test_a_set_of_sounds_keeps_its_sample_rate(words):
+    few = distilled(words, DistributionDistiller, duration=0.05).distilled_
+    faster = FDMFCC(sample_rate=16_000, duration=0.4, n_mfcc=8)
+    faster.fit(np.random.default_rng(0).normal(size=(3, 6400)))
+    with pytest.raises(ValueError, match="kept as sound of 8000 Hz, the extractor hears 16000 Hz"):
+        few.with_extractor(faster)

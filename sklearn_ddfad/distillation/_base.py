@@ -14,12 +14,18 @@ from torch.nn.functional import one_hot
 from tqdm import tqdm
 
 from sklearn_ddfad._memory import freed_memory_kept
-from sklearn_ddfad._training import check_learns_soft_labels, draw_seed, network_classifier
+from sklearn_ddfad._training import (
+    check_learns_soft_labels,
+    draw_seed,
+    functional_network,
+    network_classifier,
+)
 from sklearn_ddfad._validation import Interval, StrOptions, resolve_device
 from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, hold_out, in_batches, pick_per_class
 from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, join
+from sklearn_ddfad.networks import check_logits
 from sklearn_ddfad.parameterization import Direct, Parameterization, decoded
 
 _MUCH = 3  # times that a loss does not grow by chance
@@ -100,7 +106,7 @@ class BaseDistiller(BaseReducer):
     }
 
     n_students: int | None = None  # matched in each iteration; None is one for each rank
-    _learns_alpha = False
+    _learns_alpha = _needs_two_classes = False
 
     @abstractmethod
     def _matching_loss(self, X, codes, rng, checkpoint):
@@ -114,6 +120,20 @@ class BaseDistiller(BaseReducer):
     @abstractmethod
     def _iterations(self, n_clips):
         """Return how many updates `n_clips` take where ``max_iter`` is None."""
+
+    def check_task(self, input_shape, classes):
+        """Refuse, before any work, clips or classes that nothing can be made of."""
+        super().check_task(input_shape, classes)
+        if self._needs_two_classes and len(classes) == 1:
+            msg = (
+                f"{type(self).__name__} has nothing to match with one class, {classes[0]}: a "
+                "network learns nothing from it; give two classes or more, or use "
+                "DistributionDistiller."
+            )
+            raise ValueError(msg)
+        n_classes = len(classes)
+        network = functional_network(self.network, input_shape, n_classes, seed=0, device="cpu")
+        check_logits(network.module, input_shape, n_classes)
 
     def _reduce(self, X, codes, rng):
         checkpoint, n_students, rng = self._begin(X, codes, rng)
@@ -242,17 +262,6 @@ class BaseDistiller(BaseReducer):
                 "than where they started. Lower learning_rate."
             )
             warnings.warn(msg, ConvergenceWarning, stacklevel=4)
-
-
-def refuse_a_single_class(distiller, classes):
-    """Refuse what a network has nothing to learn from, so that there is nothing to match."""
-    if len(classes) == 1:
-        msg = (
-            f"{type(distiller).__name__} has nothing to match with one class, {classes[0]}: a "
-            "network learns nothing from it; give two classes or more, or use "
-            "DistributionDistiller."
-        )
-        raise ValueError(msg)
 
 
 def _plain(parameters):

@@ -20,7 +20,7 @@ import torch
 from sklearn_ddfad._training import FunctionalNetwork, functional_network
 from sklearn_ddfad._validation import Interval
 from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
-from sklearn_ddfad.distillation._base import BaseDistiller, Matching, refuse_a_single_class
+from sklearn_ddfad.distillation._base import BaseDistiller, Matching
 from sklearn_ddfad.distillation._classes import ClassBatches
 
 _NETWORK_BATCH, _NETWORK_RATE = 256, 0.1
@@ -266,7 +266,7 @@ class GradientDistiller(BaseDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
-    check_classes = refuse_a_single_class
+    _needs_two_classes = True
 
     def _iterations(self, n_clips):
         return 400

@@ -30,7 +30,7 @@ from torch.nn.functional import cross_entropy
 from sklearn_ddfad._training import FunctionalNetwork, clip_reader, draw_seed, functional_network
 from sklearn_ddfad._validation import HasMethods, Interval
 from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
-from sklearn_ddfad.distillation._base import BaseDistiller, Matching, refuse_a_single_class
+from sklearn_ddfad.distillation._base import BaseDistiller, Matching
 from sklearn_ddfad.distillation._experts import train_experts
 
 _EXPERT_EPOCHS, _EPOCHS_MATCHED = 14, 2
@@ -521,8 +521,7 @@ class TrajectoryDistiller(BaseDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
-    _learns_alpha = True
-    check_classes = refuse_a_single_class
+    _learns_alpha = _needs_two_classes = True
 
     def _iterations(self, n_clips):
         return round(min(max(10_000 / n_clips, 200), 600))

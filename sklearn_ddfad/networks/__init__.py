@@ -4,6 +4,9 @@ Each is built as ``Network(input_shape, n_classes, **options)`` and offers ``emb
 layer sees.
 """
 
+import torch
+from torch import nn
+
 from sklearn_ddfad.networks._convnet import ConvNet
 from sklearn_ddfad.networks._efficientnet import EfficientNetV2
 from sklearn_ddfad.networks._enhancer import EnhancedNetwork, TimeFrequencyEnhancer
@@ -19,6 +22,7 @@ __all__ = [
     "EnhancedNetwork",
     "ResNet18",
     "TimeFrequencyEnhancer",
+    "check_logits",
     "embed",
     "make_network",
 ]
@@ -49,6 +53,13 @@ def make_network(network, input_shape, n_classes):
     -------
     module : torch.nn.Module
 
+    Raises
+    ------
+    ValueError
+        If there is no such network, or it does not read clips of this shape.
+    TypeError
+        If `network` is built already.
+
     Examples
     --------
     >>> from sklearn_ddfad.networks import make_network
@@ -62,7 +73,29 @@ def make_network(network, input_shape, n_classes):
             msg = f"network={network!r} is unknown; use 'auto', {sorted(NETWORKS)} or a class."
             raise ValueError(msg)
         network = NETWORKS[network]
+    if isinstance(network, nn.Module):
+        msg = (
+            f"expected a network to build, got a {type(network).__name__} that is built already; "
+            "give its class, or a function (input_shape, n_classes) that returns one."
+        )
+        raise TypeError(msg)
     return network(tuple(input_shape), n_classes)
+
+
+@torch.no_grad()
+def check_logits(module, input_shape, n_classes):
+    """Refuse a network that does not give a logit for each class, and return it otherwise."""
+    was_training, weight = module.training, next(module.parameters(), torch.empty(0))
+    logits = module.eval()(torch.zeros(1, *input_shape, device=weight.device))
+    module.train(was_training)
+    got = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
+    if got != (1, n_classes):
+        msg = (
+            f"{type(module).__name__} gives {got} for a clip of {n_classes} classes; it must give "
+            f"logits of shape (1, {n_classes})."
+        )
+        raise ValueError(msg)
+    return module
 
 
 def embed(module, X):

@@ -75,6 +75,19 @@ def block(
     return conv, *together(norm, after, _pooling(pooling, image))
 
 
+def planes_and_image(input_shape):
+    """Return how many planes clips have, and the size of each; refuse what are no images."""
+    if len(input_shape) != 3:
+        msg = (
+            f"clips of shape {tuple(input_shape)} are no feature images, (n_planes, "
+            "n_coefficients, n_frames), which convolutions read; extract them with "
+            "layout='planes', or use 'mlp'."
+        )
+        raise ValueError(msg)
+    n_planes, *image = input_shape
+    return n_planes, image
+
+
 def halved(image):
     """Return the size of an image after 2 x 2 pooling, which leaves an axis of length one alone."""
     return tuple(max(size // 2, 1) for size in image)

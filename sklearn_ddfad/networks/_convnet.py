@@ -1,6 +1,6 @@
 """The ConvNet of the dataset-distillation papers: blocks of convolution, norm, activation, pool."""
 
-from sklearn_ddfad.networks._blocks import ImageNetwork, block, halved
+from sklearn_ddfad.networks._blocks import ImageNetwork, block, halved, planes_and_image
 
 
 class ConvNet(ImageNetwork):
@@ -61,7 +61,7 @@ class ConvNet(ImageNetwork):
         if depth < 1:
             msg = f"depth={depth} must be at least 1."
             raise ValueError(msg)
-        n_in, *image = input_shape
+        n_in, image = planes_and_image(input_shape)
         layers = []
         for _ in range(depth):
             layers += block(

@@ -1,11 +1,13 @@
 """EfficientNetV2, sizes B0 to B2: a small network of many thin layers."""
 
 from math import ceil
+from numbers import Integral
 
 import torch.nn.functional as F
+from sklearn.utils import check_scalar
 from torch import nn
 
-from sklearn_ddfad.networks._blocks import ImageNetwork, _named, block
+from sklearn_ddfad.networks._blocks import ImageNetwork, _named, block, planes_and_image
 from sklearn_ddfad.networks._layers import Conv2d
 
 _SIZES = {"b0": (1.0, 1.0), "b1": (1.0, 1.1), "b2": (1.1, 1.2)}  # factors of channels and blocks
@@ -95,12 +97,13 @@ class EfficientNetV2(ImageNetwork):
                 f"{_NORMALIZATIONS}."
             )
             raise ValueError(msg)
+        check_scalar(width, "width", Integral, min_val=1)
         wider, deeper = _named("size", size, _SIZES)
         stages = [
             (fused, expansion, _channels(n_out, wider, width), ceil(deeper * n_blocks), is_halved)
             for fused, expansion, n_out, n_blocks, is_halved in _STAGES
         ]
-        n_in, *image = input_shape
+        n_in, image = planes_and_image(input_shape)
         has_bias = normalization != "batch"  # which would take it away again
         options = {"normalization": normalization, "activation": "silu", "bias": has_bias}
         stride, image = _halving(image)

@@ -1,11 +1,13 @@
 """The Time-Frequency Enhancer: a learned mask in front of a network."""
 
 from itertools import pairwise
+from numbers import Integral
 
+from sklearn.utils import check_scalar
 from torch import nn
 
 from sklearn_ddfad import networks
-from sklearn_ddfad.networks._blocks import keep_size_of_signal
+from sklearn_ddfad.networks._blocks import keep_size_of_signal, planes_and_image
 
 _N_MASKS = 32  # between two blocks
 
@@ -71,10 +73,9 @@ class TimeFrequencyEnhancer(nn.Module):
 
     def __init__(self, n_blocks=4, *, n_planes=1, n_convolutions=2, hidden_size=16, kernel_size=3):
         super().__init__()
-        for name, value in {"n_blocks": n_blocks, "n_convolutions": n_convolutions}.items():
-            if value < 1:
-                msg = f"{name}={value} must be at least 1."
-                raise ValueError(msg)
+        sizes = {"n_blocks": n_blocks, "n_planes": n_planes, "hidden_size": hidden_size}
+        for name, value in (sizes | {"n_convolutions": n_convolutions}).items():
+            check_scalar(value, name, Integral, min_val=1)
         if kernel_size < 1 or kernel_size % 2 == 0:
             msg = f"kernel_size={kernel_size} must be odd, so that it has a middle."
             raise ValueError(msg)
@@ -189,13 +190,8 @@ class EnhancedNetwork(nn.Module):
 
     def __init__(self, input_shape, n_classes, *, backbone="efficientnetv2", n_blocks=4, **options):
         super().__init__()
-        if len(input_shape) != 3:
-            msg = (
-                f"clips of shape {tuple(input_shape)} have no axes of time and frequency; an "
-                "enhancer needs feature images, (n_planes, n_coefficients, n_frames)."
-            )
-            raise ValueError(msg)
-        self.enhancer = TimeFrequencyEnhancer(n_blocks, n_planes=input_shape[0], **options)
+        n_planes, _ = planes_and_image(input_shape)
+        self.enhancer = TimeFrequencyEnhancer(n_blocks, n_planes=n_planes, **options)
         self.backbone = networks.make_network(backbone, input_shape, n_classes)
 
     def embed(self, X):

@@ -2,7 +2,12 @@
 
 from torch import nn
 
-from sklearn_ddfad.networks._blocks import ImageNetwork, block, keep_size_of_signal
+from sklearn_ddfad.networks._blocks import (
+    ImageNetwork,
+    block,
+    keep_size_of_signal,
+    planes_and_image,
+)
 
 _BLOCKS = ((1, 1), (1, 1), (2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1))  # widths, stride
 
@@ -46,7 +51,7 @@ class ResNet18(ImageNetwork):
     """
 
     def __init__(self, input_shape, n_classes, *, width=64, normalization="instance"):
-        n_planes, *image = input_shape
+        n_planes, image = planes_and_image(input_shape)
         layers = [*block(n_planes, width, image, normalization=normalization)]
         n_in = width
         for factor, stride in _BLOCKS:

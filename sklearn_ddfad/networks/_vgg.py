@@ -1,6 +1,12 @@
 """VGG11 of the dataset-distillation papers: eight convolutions, five poolings, a linear layer."""
 
-from sklearn_ddfad.networks._blocks import ImageNetwork, block, halved, keep_size_of_signal
+from sklearn_ddfad.networks._blocks import (
+    ImageNetwork,
+    block,
+    halved,
+    keep_size_of_signal,
+    planes_and_image,
+)
 
 _STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))  # channels of each convolution, in widths
 
@@ -45,7 +51,7 @@ class VGG11(ImageNetwork):
     """
 
     def __init__(self, input_shape, n_classes, *, width=64, normalization="instance"):
-        n_in, *image = input_shape
+        n_in, image = planes_and_image(input_shape)
         layers = []
         for stage in _STAGES:
             poolings = ["none"] * (len(stage) - 1) + ["avg"]

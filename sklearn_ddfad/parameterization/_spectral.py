@@ -88,7 +88,7 @@ class Spectral(Parameterization):
     clips_per_class : int or None, default=None
         Decoded clips of each class, a multiple of ``n_spectra * n_kernels``. ``None`` is the
         number whose logarithm, times the share of the energy of real clips that is kept, is
-        largest; no more than there are real ones.
+        largest; no more than there are real ones on the mean.
     sizes : tuple of int or None, default=None
         ``t_2, t_3, ...``: how much is kept of each dimension of a clip. ``None`` is what
         keeps most energy of real clips within the budget. ``t_1`` always follows from the budget.
@@ -154,7 +154,7 @@ class Spectral(Parameterization):
         )
 
     def _check(self):
-        if self.kernels not in _KINDS:
+        if not isinstance(self.kernels, str) or self.kernels not in _KINDS:
             msg = f"kernels={self.kernels!r} are unknown; use one of {list(_KINDS)}."
             raise ValueError(msg)
         if not isinstance(self.of, Direct | Static | None):
@@ -229,7 +229,8 @@ class _Room:
         if kept < 0:
             msg = (
                 f"{n_clips} clips a class cannot be kept in {self.n_numbers} numbers, those of "
-                f"cpc={cpc}, by {self.spectral}; ask for fewer clips or smaller sizes."
+                f"cpc={cpc}, by {self.spectral}, so that no number is idle; ask for smaller sizes, "
+                "or another number of clips."
             )
             raise ValueError(msg)
         return n_clips, sizes
@@ -286,7 +287,7 @@ def _turned(X, axis, kernels):
 
 
 def _check_sizes(sizes, lengths):
-    if len(sizes) != len(lengths):
+    if np.ndim(sizes) != 1 or len(sizes) != len(lengths):
         msg = f"sizes={sizes} must be {len(lengths)} numbers, one for each of {lengths}."
         raise ValueError(msg)
     for size, length in zip(sizes, lengths, strict=True):

@@ -65,7 +65,7 @@ def _affine(X):
         if missed > _EXACT:
             msg = (
                 f"Static() works out plane {plane + 1} from the first, and for these features it "
-                f"is off by {missed:.3g}; use it on those of FDMFCC(), or use Direct()."
+                f"is off by {missed:.3g}; use it on those of FDMFCC(), in float32, or use Direct()."
             )
             raise ValueError(msg)
         gains[plane - 1], offsets[plane - 1] = gain[0], offset[0]

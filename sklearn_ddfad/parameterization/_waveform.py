@@ -24,6 +24,7 @@ _STEPS = 2**15  # of 16-bit audio, between silence and full scale
 _FAINT = 0.001  # of full scale: where the scale of learned numbers becomes logarithmic
 _LOUDEST = 0.999  # of full scale, which a finite number never reaches
 _LOOKED_AT, _ABSURD = 10, 10.0  # clips that tell whether recordings are in another unit
+_ANOTHER = 0.5  # of the size of features: those that an extractor made itself it misses by a tenth
 
 
 class Waveform(Parameterization):
@@ -83,8 +84,9 @@ class Waveform(Parameterization):
         Raises
         ------
         ValueError
-            If the extractor has not made such features, or of recordings far beyond [-1, 1], or if
-            not one clip of `duration` fits.
+            If what the extractor hears of sounds like the features is far from them, so that it
+            cannot have made them, if they are of recordings far beyond [-1, 1], or if not one clip
+            of `duration` fits.
         NotFittedError
             If it is not fitted.
         """
@@ -94,14 +96,28 @@ class Waveform(Parameterization):
         n_samples = self._n_samples(room, cpc)
         extractor = deepcopy(self.extractor)  # a later refit is not ours
         decoder = WaveformDecoder(room // n_samples, n_samples, extractor)
-        peak = np.abs(decoder.sounding_like(X[:_LOOKED_AT])).max()
+        sounds = decoder.sounding_like(X[:_LOOKED_AT])
+        peak = np.abs(sounds).max()
         if peak > _ABSURD:
             msg = (
                 f"Waveform keeps samples within [-1, 1], and these features are of recordings that "
                 f"peak at about {peak:.3g}; scale the recordings."
             )
             raise ValueError(msg)
+        self._check_heard(X[:_LOOKED_AT], sounds)
         return decoder
+
+    def _check_heard(self, clips, sounds):
+        """Refuse an extractor that hears something else of what sounds like the clips."""
+        heard = np.asarray(self.extractor.transform(list(sounds))).reshape(clips.shape)
+        missed = np.sqrt(np.mean(np.square(heard - clips)) / np.mean(np.square(clips)))
+        if missed > _ANOTHER:
+            msg = (
+                f"the extractor of Waveform, {self.extractor!r}, has not made these features: what "
+                f"it hears of sounds like them is off by {missed:.2g} times their size; give it "
+                "the one that made them, as it was fitted then."
+            )
+            raise ValueError(msg)
 
     def _check_extractor(self, X):
         """Refuse what is no extractor, is not fitted, or has not made these features."""
