@@ -203,14 +203,18 @@ class BaseReducer(
                 f"not smaller than the data: n_samples = {n_clips}; lower cpc."
             )
             raise ValueError(msg)
+        self._tell_of_repeats(codes, self.cpc, f"cpc={self.cpc}")
+
+    def _tell_of_repeats(self, codes, clips_per_class, called):
+        """Warn where a class has fewer clips than are to be taken of each."""
         counts = np.bincount(codes)
-        if counts.min() < self.cpc:
+        if counts.min() < clips_per_class:
             rarest = self.classes_[counts.argmin()]
             msg = (
-                f"class {rarest} has {counts.min()} clips, fewer than cpc={self.cpc}: some "
-                "of them are taken more than once."
+                f"class {rarest} has {counts.min()} clips, fewer than {called}: some of them are "
+                "taken more than once."
             )
-            warnings.warn(msg, UserWarning, stacklevel=3)
+            warnings.warn(msg, UserWarning, stacklevel=4)
 
     def _try_estimator(self, X, codes):
         """Refuse what cannot learn feature images: some learn rows only. Networks can."""

@@ -160,3 +160,11 @@ def test_a_decoder_of_a_decoder_is_known_again():
         pass
 
     assert type(decoder_from_record(*record_of(Heir(3)))) is Heir
+
+
+def test_who_has_fewer_clips_than_are_decoded_is_told(words):
+    X, y, _ = words
+    few = np.append(np.flatnonzero(y == 0)[:2], np.flatnonzero(y == 1))
+    told = "class 0 has 2 clips, fewer than the 3 of each class that are decoded"
+    with pytest.warns(UserWarning, match=told):
+        small(parameterization=Static()).fit(X[few], y[few])

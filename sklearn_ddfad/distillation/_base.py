@@ -142,6 +142,9 @@ class BaseDistiller(BaseReducer):
         parameterization = self.parameterization or Direct()
         decoder = parameterization.plan(X, codes, self.cpc)
         self._clips_per_class = decoder.clips_per_class
+        if self.cpc <= np.bincount(codes).min():  # else it has been told
+            called = f"the {self._clips_per_class} of each class that are decoded"
+            self._tell_of_repeats(codes, self._clips_per_class, called)
         matching = self._matching_loss(X_train, codes_train, rng, checkpoint)
         clips, small_codes = self._initial_clips(X_train, codes_train, decoder.clips_per_class, rng)
         max_iter = self.max_iter or self._iterations(len(clips))
