@@ -246,9 +246,10 @@ def test_samples_can_be_learned_at_the_step_size_of_the_distillers(words):
     X, y, _ = words
     decoder = planned(words, cpc=5, duration=0.4)
     samples = torch.from_numpy(decoder.encode(X[:6], y[:6])["samples"]).requires_grad_()
-    wanted, optimizer = torch.from_numpy(X[6:12]), torch.optim.Adam([samples], lr=0.05)
+    learning_rate = 0.05 * decoder.rates["samples"]
+    wanted, optimizer = torch.from_numpy(X[6:12]), torch.optim.Adam([samples], lr=learning_rate)
     losses = []
-    for _ in range(60):
+    for _ in range(200):
         optimizer.zero_grad()
         losses.append((decoder.decode({"samples": samples}) - wanted).square().mean())
         losses[-1].backward()
