@@ -55,9 +55,10 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
     ----------
     teacher : classifier or torch.nn.Module
         Any classifier with ``predict_proba``: one of ours, an ensemble, a pipeline; or a module
-        that gives logits. A classifier that is not fitted yet is fitted first, on the same clips.
-        Clones are not fitted, as always: what a grid search or an evaluation is to leave as it is
-        comes in a ``sklearn.frozen.FrozenEstimator``.
+        that gives logits, an ``ASTForAudioClassification`` of the transformers library among them
+        (as :class:`AudioSpectrogramTransformer` with these weights). A classifier that is not
+        fitted yet is fitted first, on the same clips. Clones are not fitted, as always: what a grid
+        search or an evaluation is to leave as it is comes in a ``sklearn.frozen.FrozenEstimator``.
         The classes of a teacher must be those of the clips, in any order. A module may tell its own
         in ``classes_``; else its logits come in the order of the sorted labels.
     student : str or callable, default="auto"
@@ -180,7 +181,8 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             return fit_params
         is_soft = y.ndim == 2
         names = self.classes_ if class_names is None and not is_soft else class_names
-        heard, teacher = _check_heard(X, teacher_X, self.teacher), self.teacher
+        heard = _check_heard(X, teacher_X, self.teacher)
+        teacher = _reading_images(self.teacher, heard)
         if not _is_fitted(teacher):
             self._check_student()
             named = y if is_soft or class_names is None else np.asarray(names)[y]
@@ -281,6 +283,14 @@ def _check_heard(X, teacher_X, teacher):
     return Rows(np.asarray(from_torch(teacher_X), np.float32)) if is_net else teacher_X
 
 
+def _reading_images(teacher, heard):
+    """Return a teacher that takes feature images: an AST of the transformers library as ours."""
+    if type(teacher).__name__ != "ASTForAudioClassification":
+        return teacher
+    n_classes = teacher.config.num_labels
+    return AudioSpectrogramTransformer(heard.shape[1:], n_classes, weights=teacher)
+
+
 def _batches(heard):
     return heard.batches() if isinstance(heard, Rows) else [heard]
 
@@ -311,6 +321,9 @@ class Lesson:
         """Return the probabilities of the classes, a tensor of shape ``(n_clips, n_classes)``."""
         if isinstance(self.teacher, nn.Module):
             logits = self.teacher(torch.as_tensor(X).to(self.device))
+            if not torch.is_tensor(logits):
+                msg = f"the teacher gives {type(logits).__name__}; it must give logits, a tensor."
+                raise TypeError(msg)
             _check_as_many(logits.shape[1], len(self.order))
         else:  # logits up to a constant, which softmax does not see
             told = np.asarray(self.teacher.predict_proba(from_torch(X)))

@@ -550,9 +550,10 @@ def test_weights_from_disk_are_those_that_were_saved_and_a_head_that_does_not_fi
     assert again.model is not same.model  # which is not to be trained further
     assert new(clips).shape == (48, 4)
     assert new.classes_ is None
-    ours = student(same, balance=0.0).fit(X, y)
-    lesson = ours.lesson_(X[:1])[0]
-    torch.testing.assert_close(lesson, torch.softmax(one(clips[:1])[0, [2, 0, 1]] / 5, dim=0))
+    expected = torch.softmax(one(clips[:1])[0, [2, 0, 1]] / 5, dim=0)
+    for teacher in (same, same.model):  # in our network, or as the library has it
+        ours = student(teacher, balance=0.0).fit(X, y)
+        torch.testing.assert_close(ours.lesson_(X[:1])[0], expected)
 
 
 def test_fewer_frames_are_filled_up_with_zeros_and_features_are_halved(ast, images, transformers):
@@ -652,3 +653,16 @@ def test_what_cannot_be_labelled_is_refused_before_the_teacher_learns(images, fe
     teacher = network_classifier(SMALL, callbacks=[("never", Never())])
     with pytest.raises(error, match=words):
         teach(*images, few, estimator=teacher)
+
+
+class Twice(Loud):
+    """A teacher that says everything twice."""
+
+    def forward(self, X):
+        """Return logits and logits."""
+        return super().forward(X), super().forward(X)
+
+
+def test_a_teacher_must_give_logits(images):
+    with pytest.raises(TypeError, match="the teacher gives tuple; it must give logits"):
+        KnowledgeDistillationClassifier(Twice(), SMALL, **QUICK).fit(*images)
