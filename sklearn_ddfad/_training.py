@@ -48,9 +48,9 @@ def draw_seed(rng):
     return int(rng.randint(np.iinfo(np.int32).max))
 
 
-def _seed_of(generator):
+def seed_of(generator):
     """Return a new seed, the next of a torch generator."""
-    return int(torch.randint(np.iinfo(np.int32).max, (), generator=generator))
+    return int(torch.randint(2**31, (), generator=generator))
 
 
 @contextmanager
@@ -402,7 +402,7 @@ class NetworkClassifier(NeuralNetClassifier):
             return self.fit(X, y, **fit_params)
         X = check_features(self, X, reset=False)
         y = labels_or_probabilities(y, len(X))
-        with isolated_rng(_seed_of(self.generator_), self.device):
+        with isolated_rng(seed_of(self.generator_), self.device):
             return self._train(X, y, **fit_params)
 
     def _before_training(self, X, y, **fit_params):

@@ -38,8 +38,8 @@ __all__ = [
     "resolve_device",
 ]
 
-# Integer types that are pulse-code modulation: (offset, full scale).
 _LOOKED_AT = 100  # clips that tell what they are
+# Integer types that are pulse-code modulation: (offset, full scale).
 _PCM = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}
 
 
@@ -348,7 +348,8 @@ def check_features(estimator, X, *, reset=True):
 
 def _refuse_recordings(X):
     """Tell who gives recordings, or where they are, what makes features of them."""
-    few = list(X[:_LOOKED_AT]) if isinstance(X, list | tuple | np.ndarray) else []
+    may_be = X.dtype.kind in "OU" if isinstance(X, np.ndarray) else isinstance(X, list | tuple)
+    few = list(X[:_LOOKED_AT]) if may_be else []
     are_paths = any(isinstance(clip, str | PathLike) for clip in few)
     if are_paths or len({len(clip) for clip in few if getattr(clip, "ndim", 0) == 1}) > 1:
         msg = (

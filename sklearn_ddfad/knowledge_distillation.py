@@ -162,8 +162,7 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             Before the student is trained, if clips, labels, ``balance`` or ``temperature`` are not
             usable, or the teacher knows other classes.
         """
-        options = {"teacher_X": teacher_X, "class_names": class_names}
-        return super().fit(X, y, **options, **fit_params)
+        return super().fit(X, y, teacher_X=teacher_X, class_names=class_names, **fit_params)
 
     def check_settings(self, input_shape):
         """Refuse what training on such clips cannot begin with; return the augmentation."""

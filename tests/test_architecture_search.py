@@ -430,7 +430,6 @@ def test_classifiers_of_skorch_are_searched_and_seeded(images, names):
     for seed in (0, 1):
         torch.manual_seed(seed)
         for module in modules:
-            module[2].reset_parameters()
             nn.init.zeros_(module[2].weight)
             nn.init.zeros_(module[2].bias)
         state = torch.get_rng_state()

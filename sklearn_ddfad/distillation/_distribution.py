@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch.nn.functional import one_hot
 
-from sklearn_ddfad._training import FunctionalNetwork, functional_network
+from sklearn_ddfad._training import FunctionalNetwork, functional_network, seed_of
 from sklearn_ddfad.distillation._base import BaseDistiller, Matching
 from sklearn_ddfad.distillation._classes import ClassBatches
 from sklearn_ddfad.networks import embed
@@ -52,7 +52,7 @@ class DistributionMatching(Matching):
 
     def __call__(self, iterate, generator):
         """Return the loss under a network drawn by `generator`."""
-        seed = int(torch.randint(2**31, (), generator=generator))
+        seed = seed_of(generator)
         network = self.new_network(seed=seed).module.requires_grad_(requires_grad=False)
         real, distilled, indices = zip(*self.batches.pairs(iterate, generator), strict=True)
         with torch.no_grad():

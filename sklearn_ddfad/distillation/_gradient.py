@@ -17,7 +17,7 @@ from numbers import Integral
 
 import torch
 
-from sklearn_ddfad._training import FunctionalNetwork, functional_network
+from sklearn_ddfad._training import FunctionalNetwork, functional_network, seed_of
 from sklearn_ddfad._validation import Interval
 from sklearn_ddfad.augmentation import Augmentation, NoAugmentation
 from sklearn_ddfad.distillation._base import BaseDistiller, Matching
@@ -103,7 +103,7 @@ class GradientMatching(Matching):
         return total / len(self.batches)
 
     def _draw(self, generator):
-        seed = int(torch.randint(2**31, (), generator=generator))
+        seed = seed_of(generator)
         self._theta = self.new_network(seed=seed).initial_parameters()
 
     def _train(self, iterate, generator):

@@ -73,9 +73,10 @@ class TimeFrequencyEnhancer(nn.Module):
 
     def __init__(self, n_blocks=4, *, n_planes=1, n_convolutions=2, hidden_size=16, kernel_size=3):
         super().__init__()
-        sizes = {"n_blocks": n_blocks, "n_planes": n_planes, "hidden_size": hidden_size}
-        for name, value in (sizes | {"n_convolutions": n_convolutions}).items():
-            check_scalar(value, name, Integral, min_val=1)
+        check_scalar(n_blocks, "n_blocks", Integral, min_val=1)
+        check_scalar(n_planes, "n_planes", Integral, min_val=1)
+        check_scalar(n_convolutions, "n_convolutions", Integral, min_val=1)
+        check_scalar(hidden_size, "hidden_size", Integral, min_val=1)
         if kernel_size < 1 or kernel_size % 2 == 0:
             msg = f"kernel_size={kernel_size} must be odd, so that it has a middle."
             raise ValueError(msg)

@@ -24,7 +24,7 @@ _STEPS = 2**15  # of 16-bit audio, between silence and full scale
 _FAINT = 0.001  # of full scale: where the scale of learned numbers becomes logarithmic
 _LOUDEST = 0.999  # of full scale, which a finite number never reaches
 _LOOKED_AT, _ABSURD = 10, 10.0  # clips that tell whether recordings are in another unit
-_ANOTHER = 0.5  # of the size of features: those that an extractor made itself it misses by a tenth
+_ANOTHER = 0.5  # of their size: of features that it made itself an extractor misses a quarter
 
 
 class Waveform(Parameterization):
@@ -96,7 +96,12 @@ class Waveform(Parameterization):
         n_samples = self._n_samples(room, cpc)
         extractor = deepcopy(self.extractor)  # a later refit is not ours
         decoder = WaveformDecoder(room // n_samples, n_samples, extractor)
-        sounds = decoder.sounding_like(X[:_LOOKED_AT])
+        self._check_sounds(decoder, X[:_LOOKED_AT])
+        return decoder
+
+    def _check_sounds(self, decoder, clips):
+        """Refuse features whose sounds are far too loud, or heard as something else."""
+        sounds = decoder.sounding_like(clips)
         peak = np.abs(sounds).max()
         if peak > _ABSURD:
             msg = (
@@ -104,12 +109,8 @@ class Waveform(Parameterization):
                 f"peak at about {peak:.3g}; scale the recordings."
             )
             raise ValueError(msg)
-        self._check_heard(X[:_LOOKED_AT], sounds)
-        return decoder
-
-    def _check_heard(self, clips, sounds):
-        """Refuse an extractor that hears something else of what sounds like the clips."""
-        heard = np.asarray(self.extractor.transform(list(sounds))).reshape(clips.shape)
+        with torch.no_grad():
+            heard = decoder.heard(torch.from_numpy(sounds)).numpy()
         missed = np.sqrt(np.mean(np.square(heard - clips)) / np.mean(np.square(clips)))
         if missed > _ANOTHER:
             msg = (
@@ -120,7 +121,7 @@ class Waveform(Parameterization):
             raise ValueError(msg)
 
     def _check_extractor(self, X):
-        """Refuse what is no extractor, is not fitted, or has not made these features."""
+        """Refuse what is no extractor, is not fitted, or makes features of another shape."""
         if not hasattr(self.extractor, "extract"):
             msg = (
                 "Waveform needs the fitted extractor that made the features, such as FDMFCC; got "
@@ -199,7 +200,10 @@ class WaveformDecoder(Decoder):
 
     def decode(self, numbers):
         """Return what is heard of the samples."""
-        waveforms = self._waveforms(numbers["samples"])
+        return self.heard(self._waveforms(numbers["samples"]))
+
+    def heard(self, waveforms):
+        """Return what the extractor hears of waveforms of full length."""
         planes = a_few_at_a_time(self.extractor.extract, waveforms, self.extractor.n_samples_)
         return planes.reshape(-1, *self.extractor.feature_shape_)
 
