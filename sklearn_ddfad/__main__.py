@@ -34,6 +34,12 @@ _FEATURES = {
     "lpcc": "LPCC",
     "logmel": "LogMelSpectrogram",
 }
+_PARAMETERIZATIONS = {
+    "direct": "Direct",
+    "static": "Static",
+    "spectral": "Spectral",
+    "waveform": "Waveform",
+}
 _SHOWN = 10  # classes in the picture
 _TEST_SIZE = 0.2
 _SPLIT_SEED = 0  # not the user's: whatever the seed, the same recordings are kept for testing
@@ -380,23 +386,34 @@ def _reducer(options):
         **settings,
     )
     known = reducer.get_params(deep=False)
-    given = _given(options, "max_iter", "n_experts", "student_steps")
+    given = _given(options, "parameterization", "max_iter", "n_experts", "student_steps")
     if unknown := given.keys() - known.keys():
         msg = f"--method {options.method} has no {', '.join(sorted(unknown))}; leave it out."
         raise ValueError(msg)
     if options.cache and "memory" not in known:
         msg = f"--method {options.method} has no experts to keep in --cache; leave it out."
         raise ValueError(msg)
+    given.pop("parameterization", None)  # which may need the extractor, that is not fitted yet
     given |= {"memory": options.cache, "verbose": int(not options.quiet)}
     return reducer.set_params(**{name: given[name] for name in given.keys() & known.keys()})
 
 
 def _distilled(reducer, whole, extractor, options):
     """Return the distilled set, which knows how it was heard and from what."""
+    for name in _given(options, "parameterization").values():
+        reducer.set_params(parameterization=_parameterization(name, extractor))
     distilled = reducer.fit(whole.X, whole.y).distilled_.with_extractor(extractor)
     del distilled.provenance["parameters"]["estimator"]
     origin = {"source": options.source, "split": options.split}
     return replace(distilled, provenance={**distilled.provenance, **origin})
+
+
+def _parameterization(name, extractor):
+    """Return what the clips are kept as, with its defaults."""
+    import sklearn_ddfad
+
+    of_sound = [extractor] if name == "waveform" else []
+    return getattr(sklearn_ddfad, _PARAMETERIZATIONS[name])(*of_sound)
 
 
 def _judged(name, sets, test, options, seconds_to_make):
@@ -558,6 +575,11 @@ def _add_distill(commands):
         "distributions (dm); or how real clips are chosen (herding, kcenter)")  # fmt: skip
     add("--features", choices=list(_FEATURES), default="fdmfcc",
         help="how recordings are heard (default fdmfcc)")  # fmt: skip
+    add("--parameterization", choices=list(_PARAMETERIZATIONS), default=argparse.SUPPRESS,
+        help="what distilled clips are kept as, in as many numbers as N clips a class have as "
+        "features: these themselves (direct, the default); cepstra without their differences, "
+        "for three times the clips (static); spectra, for more clips still (spectral); or sound "
+        "(waveform)")  # fmt: skip
     add("--split", choices=["auto", "column", "groups", "random"], default="auto",
         help="which recordings are kept for testing: those that the folder's column 'split' "
         "calls so, whole groups, or a random fifth of each class; auto is the first of these "
