@@ -400,8 +400,9 @@ def _reducer(options):
 
 def _distilled(reducer, whole, extractor, options):
     """Return the distilled set, which knows how it was heard and from what."""
-    for name in _given(options, "parameterization").values():
-        reducer.set_params(parameterization=_parameterization(name, extractor))
+    if "parameterization" in options:
+        made = _parameterization(options.parameterization, extractor)
+        reducer.set_params(parameterization=made)
     distilled = reducer.fit(whole.X, whole.y).distilled_.with_extractor(extractor)
     del distilled.provenance["parameters"]["estimator"]
     origin = {"source": options.source, "split": options.split}
