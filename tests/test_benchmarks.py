@@ -511,6 +511,16 @@ def test_figures_of_table_4_stand_where_the_paper_prints_them():
     assert table_4.printed(line | {"cpc": 5}) is None
 
 
+def test_a_memory_of_cepstra_has_three_times_the_clips(ddfad_data, tmp_path):
+    cell = {"data": "fsdd", "split": "official", "network": "convnet-8", "cpc": 2, "seed": 0}
+    X, y = _sets.recordings_of(cell | {"classes": "3+8"}, quick=True).train
+    for what, n_clips in {"dm": 2, "dm-static": 6, "random-static": 6}.items():
+        keeper = table_4.memory(cell | {"what": what}, quick=True, keep=tmp_path)
+        few, labels = keeper.fit_resample(X, y)
+        assert few.shape == (2 * n_clips, *X.shape[1:])
+        assert sorted(labels) == [3] * n_clips + [8] * n_clips
+
+
 def test_a_set_of_some_classes_is_made_of_their_clips_alone(ddfad_data, tmp_path):
     cell = {"data": "fsdd", "split": "official", "network": "convnet-8", "cpc": 1, "seed": 0}
     few = _sets.find(cell | {"what": "dm", "classes": "3+8"}, quick=True, keep=tmp_path)
