@@ -37,6 +37,7 @@ from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, forget, in_batches
 from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.networks import make_network
+from sklearn_ddfad.parameterization import DirectDecoder, joined
 
 _TEMPERATURE = 2
 _BALANCED_STEPS, _BALANCED_RATE = 1 / 2, 1 / 2  # of those of the stage before
@@ -77,8 +78,8 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         class have what `memory` keeps of it, its ``cpc``, for ever. With a number, that is the most
         that a class gets, and the memory of old classes shrinks as new ones come: the last clips
         of each go first. A selector's clips are in order of choice, so that what is left is its
-        choice of fewer. Distilled clips are not: what is left are some of them, worth less than a
-        set that was distilled to be so small.
+        choice of fewer. Distilled clips are not: what is left are some of them, as they are
+        decoded, worth less than a set that was distilled to be so small.
     network : {"auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11"} or callable
         A name, a module class or a callable ``(input_shape, n_classes) -> torch.nn.Module`` whose
         modules end in a linear layer, the last one that they hold, which can grow. ``"auto"`` is a
@@ -100,7 +101,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     memory_ : DistilledSet or None
-        The memory, features as they are: ``memory_.save(path)`` keeps it,
+        The memory: ``memory_.save(path)`` keeps it, in as few numbers as `memory` needs,
         ``memory_.with_extractor(extractor).to_audio_folder(path)`` lets it be heard.
     classes_ : ndarray
         The labels learned so far, sorted.
@@ -273,7 +274,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         forget(self)
         steps = [self._check_step(memory.X, memory.y)[1]]
         module = self._network(steps)
-        memory = self._within_size(as_clips(memory), steps)
+        memory = self._within_size(remembered(memory), steps)
         losses = [self._learn(module, memory, steps)]
         return self._settle(steps, module, memory, losses, n_clips=memory.n_clips)
 
@@ -594,7 +595,7 @@ def kept_by(keeper, step):
     if keeper is None:
         return None
     if not hasattr(keeper, "fit_resample"):
-        return as_clips(keeper.fit(step.X, step.y).distilled_)
+        return remembered(keeper.fit(step.X, step.y).distilled_)
     X, y = _resampled(keeper, step)
     kept = DistilledSet(
         X,
@@ -629,10 +630,10 @@ def _takes_images(sampler):
     return not hasattr(sampler, "__sklearn_tags__") or get_tags(sampler).input_tags.three_d_array
 
 
-def as_clips(distilled):
-    """Return a set whose clips are kept as they are, not as numbers that they are decoded from."""
+def remembered(distilled):
+    """Return a set as part of a memory: no step size goes with it, and how it was heard does."""
     extractor = distilled.extractor or getattr(distilled.decoder, "extractor", None)
-    return replace(distilled, numbers=None, decoder=None, learning_rate=None, extractor=extractor)
+    return replace(distilled, learning_rate=None, extractor=extractor)
 
 
 def merged(first, second):
@@ -649,6 +650,7 @@ def merged(first, second):
         np.concatenate([part.y for part in both]),
         soft_labels=labels,
         extractor=first.extractor or second.extractor,
+        **_stored(both),
         provenance={
             "method": RehearsalClassifier.__name__,
             "n_clips_seen": sum(made.get("n_clips_seen", 0) for made in made_by),
@@ -657,16 +659,33 @@ def merged(first, second):
     )
 
 
+def _stored(sets):
+    """Return, by name, what the clips of sets are decoded from; nothing where none are."""
+    if all(part.decoder is None for part in sets):
+        return {}
+    numbers, decoder = joined(
+        ({"clips": part.X}, DirectDecoder(part.n_clips // len(part.classes)))
+        if part.decoder is None
+        else (part.numbers, part.decoder)
+        for part in sets
+    )
+    return {"numbers": numbers, "decoder": decoder}
+
+
 def first_of_each_class(distilled, n):
-    """Return the first `n` clips of each class."""
+    """Return the first `n` clips of each class: where some go, the rest as they are decoded."""
     kept = [np.flatnonzero(distilled.y == label)[:n] for label in distilled.classes]
     indices = np.sort(np.concatenate(kept))
+    if len(indices) == distilled.n_clips:
+        return distilled
     labels = distilled.soft_labels
     return replace(
         distilled,
         X=distilled.X[indices],
         y=distilled.y[indices],
         soft_labels=None if labels is None else labels[indices],
+        numbers=None,
+        decoder=None,
     )
 
 

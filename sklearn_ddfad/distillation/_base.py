@@ -397,9 +397,12 @@ class Descent:
             value.copy_(average)
 
     def growth(self):
-        """Return how many times the mean of the last losses, a tenth of all, is the first one."""
+        """Return how many times the mean of the last losses, a tenth of all, is the first one.
+
+        Two or three losses, each of another network, tell nothing: 1.
+        """
         first, last = self.losses[0], self.losses[-ceil(len(self.losses) / 10) :]
-        return sum(last) / len(last) / first if first else 1.0
+        return sum(last) / len(last) / first if first and len(self.losses) > 3 else 1.0
 
     def averaged(self):
         """Return the :class:`Candidate` that the averages are."""

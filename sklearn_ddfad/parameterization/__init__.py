@@ -14,6 +14,7 @@ from sklearn_ddfad.parameterization._base import (
     decoder_from_record,
     record_of,
 )
+from sklearn_ddfad.parameterization._joined import joined
 from sklearn_ddfad.parameterization._spectral import Spectral
 from sklearn_ddfad.parameterization._static import Static
 from sklearn_ddfad.parameterization._waveform import Waveform
@@ -28,5 +29,6 @@ __all__ = [
     "Waveform",
     "decoded",
     "decoder_from_record",
+    "joined",
     "record_of",
 ]

@@ -21,9 +21,12 @@ class Decoder(ABC):
     clips_per_class: int
     rates: ClassVar[dict[str, float]] = {}  # of learning, by name, where a unit is not a deviation
 
-    @abstractmethod
     def encode(self, clips, codes):
-        """Return ``{name: float32 array}``: numbers whose clips are near to given ones."""
+        """Return ``{name: float32 array}``: numbers whose clips are near to given ones.
+
+        A distiller begins with these. What no distiller has planned need not have it.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def decode(self, numbers):
