@@ -11,10 +11,16 @@ the CPU preset a random sample of those no wider than 64.
 ``whole`` is the truth: each network is trained on the 2,700 training clips of digits for 20 epochs
 (1,080 steps), and tested on the 300 of the official test part. The others know the training part
 only. A fifth of it, 540 clips, is kept aside to test candidates on; of the rest ``random``,
-``herding`` and ``mtt`` make 20 clips a class, and a candidate takes 100 steps, 25 epochs of these;
-``early_stopping`` is all of the rest for two epochs, 88 steps. Where the paper's proxies take 100
-and 10 epochs, it does not say how many the truth does. With the paper's 100 epochs of 200 clips a
-proxy would cost more than a third of our truth.
+``herding`` and ``mtt`` make 20 clips a class, and a candidate takes 400 steps of ten clips, 20
+epochs of these; ``early_stopping`` is all of the rest for two epochs, 432 steps. Where the paper's
+proxies take 100 and 10 epochs, it does not say how many the truth does. With the paper's 100 epochs
+of 200 clips a proxy would cost more than a third of our truth.
+
+Candidates that learn slowly, with layer normalisation for instance, are as good as others in the
+end, and not after a hundred steps of the usual fifty clips. Ten clips in a step and half the step
+size give them four times as many steps, of fewer clips in all. That was chosen on fifteen other
+candidates, trained on the four fifths and tested on the fifth that is kept aside: Spearman's
+correlation 0.83 (500 steps), with the usual steps 0.75.
 
 Sets are drawn three times (once with the smoke preset), and with them what candidates are tested
 on; what is told of a proxy is the mean. The interval of 95 % of the difference of two correlations
@@ -47,13 +53,14 @@ MORE = ("accuracy_of_the_chosen", "time_ratio", "time_ratio_with_making")
 AT_ONCE = 48  # rows that come together
 PAPER = {"mtt": 0.73}
 LEAST, MOST_TIME, MOST_REGRET = 0.73, 0.1, 0.01
+MANY_SMALL_STEPS = {"n_steps": 400, "batch_size": 10, "lr": 0.05}
 PRESETS: dict = {
     "smoke": {
         "n": 3,
         "max_width": 32,
         "cpc": 1,
         "network": "convnet-8",
-        "n_steps": 20,
+        "training": {"n_steps": 20},
         "draws": 1,
         "seed": 9,
     },
@@ -62,7 +69,7 @@ PRESETS: dict = {
         "max_width": 64,
         "cpc": 20,
         "network": "convnet-32",
-        "n_steps": 100,
+        "training": MANY_SMALL_STEPS,
         "draws": 3,
         "seed": 0,
     },
@@ -71,7 +78,7 @@ PRESETS: dict = {
         "max_width": 256,
         "cpc": 20,
         "network": "convnet-128",
-        "n_steps": 100,
+        "training": MANY_SMALL_STEPS,
         "draws": 3,
         "seed": 0,
     },
@@ -100,13 +107,13 @@ def space_of(preset):
 
 def measure(preset, what, seed, space, jobs):
     """Train some candidates on a proxy, or on all clips, and test them; return their rows."""
-    from sklearn_ddfad import ArchitectureSearch, network_classifier
+    from sklearn_ddfad import ArchitectureSearch
 
     recordings = heard("fsdd", "official", thin=THIN if preset == "smoke" else 1)
     search = ArchitectureSearch(
         space,
         proxy_of(preset, what, seed) if what in SETS else what,
-        estimator=network_classifier(n_steps=PRESETS[preset]["n_steps"]),
+        estimator=trained_by(preset, what),
         refit=False,
         checkpoint=cache_folder() / "figure_8" / f"{preset}-{what}-{seed}",
         n_jobs=jobs,
@@ -117,6 +124,13 @@ def measure(preset, what, seed, space, jobs):
     search.fit(*recordings.train, **tested)
     made = {"seconds_to_make": search.proxy_.provenance["seconds"]} if what in SETS else {}
     return {"rows": [{name: row[name] for name in OF_A_ROW} | made for row in search.rows_]}
+
+
+def trained_by(preset, what):
+    """Return what trains candidates; on all clips in steps of the usual size, for 20 epochs."""
+    from sklearn_ddfad import network_classifier
+
+    return network_classifier(**{"n_steps": 1} if what == "whole" else PRESETS[preset]["training"])
 
 
 def proxy_of(preset, what, seed):
