@@ -32,6 +32,7 @@ from _harness import Results, command_line, in_fresh_process, network, print_tab
 from _sets import (
     KEEP,
     QUICK,
+    WITH_EXPERTS,
     _experts,
     against_paper,
     chosen,
@@ -50,17 +51,16 @@ from sklearn.base import BaseEstimator
 
 KEY = ("data", "split", "network", "strategy", "what", "cpc")
 A_STEP, A_QUICK_STEP = 2, 5  # classes
-STRATEGIES = ("eeil", "scratch")
 BOUNDS = ("joint", "finetune")
 CHOSEN, DISTILLED = ("random", "herding"), ("dm", "mtt", "dm-static")
 MEMORIES = (*CHOSEN, "random-static", *DISTILLED)
-WITHOUT_EXPERTS = tuple(what for what in MEMORIES if what != "mtt")
+WITHOUT_EXPERTS = tuple(what for what in MEMORIES if what not in WITH_EXPERTS)
 PAPER_NETWORKS = ("convnet-128", "resnet18", "vgg11")
 SPLITS = {"fsdd": "official", "urbansound8k": "random", "ravdess": "random"}
 OTHERS = ("urbansound8k", "ravdess")
 
 
-def part(data, network_name, cpc, memories=MEMORIES, seeds=3, strategies=STRATEGIES):
+def part(data, network_name, cpc, memories=MEMORIES, seeds=3, strategies=("eeil", "scratch")):
     """Return the part of a preset on a data set: all strategies."""
     with_memory = tuple(product(strategies, memories, cpc))
     return data, network_name, (*((bound, None, None) for bound in BOUNDS), *with_memory), seeds

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.datasets._files import whole_or_nothing, write_audio
 from sklearn_ddfad.feature_extraction import BaseExtractor, extractor_from_state
-from sklearn_ddfad.parameterization import decoded, decoder_from_record, record_of
+from sklearn_ddfad.parameterization import beneath, decoded, decoder_from_record, record_of, under
 
 _FORMAT = "sklearn_ddfad.DistilledSet/1"
 
@@ -158,7 +158,7 @@ class DistilledSet:
             tensors["X"] = np.ascontiguousarray(self.X)
         else:
             record["decoder"], arrays = record_of(self.decoder)
-            tensors |= _under("numbers.", self.numbers) | _under("decoder.", arrays)
+            tensors |= under("numbers.", self.numbers) | under("decoder.", arrays)
         if self.soft_labels is not None:
             tensors["soft_labels"] = np.ascontiguousarray(self.soft_labels)
         if self.extractor is not None:
@@ -408,22 +408,12 @@ def _plain(value):
     raise TypeError(msg)
 
 
-def _under(prefix, arrays):
-    """Return arrays as tensors of a file, their names prefixed."""
-    return {prefix + name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _beneath(prefix, tensors):
-    """Return the tensors of a file whose names have a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
 def _clips_from(record, tensors):
     """Return the clips of a file, decoded where it keeps other numbers in place of them."""
     if record.get("decoder") is None:
         return {"X": tensors["X"]}
-    decoder = decoder_from_record(record["decoder"], _beneath("decoder.", tensors))
-    numbers = _beneath("numbers.", tensors)
+    decoder = decoder_from_record(record["decoder"], beneath("decoder.", tensors))
+    numbers = beneath("numbers.", tensors)
     return {"X": decoded(decoder, numbers), "numbers": numbers, "decoder": decoder}
 
 

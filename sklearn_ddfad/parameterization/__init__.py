@@ -6,13 +6,16 @@ clips and the budget, a :class:`Decoder`.
 """
 
 from sklearn_ddfad.parameterization._base import (
+    BaseDecoder,
     Decoder,
     Direct,
     DirectDecoder,
     Parameterization,
+    beneath,
     decoded,
     decoder_from_record,
     record_of,
+    under,
 )
 from sklearn_ddfad.parameterization._joined import joined
 from sklearn_ddfad.parameterization._spectral import Spectral
@@ -20,6 +23,7 @@ from sklearn_ddfad.parameterization._static import Static
 from sklearn_ddfad.parameterization._waveform import Waveform
 
 __all__ = [
+    "BaseDecoder",
     "Decoder",
     "Direct",
     "DirectDecoder",
@@ -27,8 +31,10 @@ __all__ = [
     "Spectral",
     "Static",
     "Waveform",
+    "beneath",
     "decoded",
     "decoder_from_record",
     "joined",
     "record_of",
+    "under",
 ]

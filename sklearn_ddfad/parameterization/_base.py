@@ -5,28 +5,19 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
 from sklearn_ddfad._validation import below
 
 
-class Decoder(ABC):
-    """From numbers to clips, differentiably, and from clips to the numbers nearest to them.
+class BaseDecoder(ABC):
+    """From numbers to clips, differentiably.
 
     ``record()`` gives it as plain types and arrays, from which :func:`decoder_from_record` makes
     it again.
     """
-
-    clips_per_class: int
-    rates: ClassVar[dict[str, float]] = {}  # of learning, by name, where a unit is not a deviation
-
-    def encode(self, clips, codes):
-        """Return ``{name: float32 array}``: numbers whose clips are near to given ones.
-
-        A distiller begins with these. What no distiller has planned need not have it.
-        """
-        raise NotImplementedError
 
     @abstractmethod
     def decode(self, numbers):
@@ -40,6 +31,17 @@ class Decoder(ABC):
     def from_record(cls, record, arrays):
         """Return the decoder that :meth:`record` described."""
         return cls(**record, **arrays)
+
+
+class Decoder(BaseDecoder):
+    """From numbers to clips, and from clips to the numbers nearest to them: a distiller's."""
+
+    clips_per_class: int
+    rates: ClassVar[dict[str, float]] = {}  # of learning, by name, where a unit is not a deviation
+
+    @abstractmethod
+    def encode(self, clips, codes):
+        """Return ``{name: float32 array}``: numbers whose clips are near to given ones."""
 
 
 def decoded(decoder, numbers):
@@ -72,6 +74,16 @@ class Parameterization(BaseEstimator, ABC):
         """
 
 
+def under(prefix, arrays):
+    """Return arrays by names that have a prefix."""
+    return {prefix + name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def beneath(prefix, arrays):
+    """Return those of some arrays whose names have a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
 def record_of(decoder):
     """Return a decoder as ``(record, arrays)``: plain JSON types, and NumPy arrays."""
     record, arrays = decoder.record()
@@ -80,7 +92,7 @@ def record_of(decoder):
 
 def decoder_from_record(record: dict[str, Any], arrays):
     """Return the decoder that :func:`record_of` described."""
-    kinds = {kind.__name__: kind for kind in below(Decoder)}
+    kinds = {kind.__name__: kind for kind in below(BaseDecoder)}
     if record["class"] not in kinds:
         msg = f"decoder {record['class']!r} is unknown; this version has {sorted(kinds)}."
         raise ValueError(msg)

@@ -6,7 +6,13 @@ import numpy as np
 import torch
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_ddfad.parameterization._base import Decoder, decoder_from_record, record_of
+from sklearn_ddfad.parameterization._base import (
+    BaseDecoder,
+    beneath,
+    decoder_from_record,
+    record_of,
+    under,
+)
 
 
 def joined(stored):
@@ -14,20 +20,23 @@ def joined(stored):
 
     Parameters
     ----------
-    stored : sequence of (dict of ndarray, Decoder)
+    stored : sequence of (dict of ndarray, BaseDecoder)
         Those of each set; some may be joined already.
     """
     sets = [one for numbers, decoder in stored for one in _sets_of(numbers, decoder)]
-    numbers = {
-        f"{i}.{name}": array for i, (one, _) in enumerate(sets) for name, array in one.items()
-    }
-    return numbers, JoinedDecoder([decoder for _, decoder in sets])
+    numbers, decoders = zip(*sets, strict=True)
+    return _numbered(numbers), JoinedDecoder([*decoders])
 
 
 def _sets_of(numbers, decoder):
     if isinstance(decoder, JoinedDecoder):
-        return zip(decoder.parts(numbers), decoder.decoders, strict=True)
+        return decoder.sets(numbers)
     return [(numbers, decoder)]
+
+
+def _numbered(parts):
+    """Return the arrays of several sets, by names that begin with the number of their set."""
+    return {k: v for i, part in enumerate(parts) for k, v in under(f"{i}.", part).items()}
 
 
 def _all_are_sounds(decoder):
@@ -35,32 +44,26 @@ def _all_are_sounds(decoder):
 
 
 @dataclass
-class JoinedDecoder(Decoder):
+class JoinedDecoder(BaseDecoder):
     """The clips of several sets, one after another, each decoded from numbers of its own.
 
     The numbers of the second set, say, are those whose names begin with ``1.``.
     """
 
-    decoders: list  # of Decoder
+    decoders: list  # of BaseDecoder
 
-    def parts(self, numbers):
-        """Return the numbers of each set."""
-        parts: list = [{} for _ in self.decoders]
-        for name, array in numbers.items():
-            i, _, own_name = name.partition(".")
-            parts[int(i)][own_name] = array
-        return parts
+    def sets(self, numbers):
+        """Return the numbers and the decoder of each set."""
+        return [(beneath(f"{i}.", numbers), each) for i, each in enumerate(self.decoders)]
 
     def decode(self, numbers):
         """Return the clips of all sets."""
-        parts = zip(self.decoders, self.parts(numbers), strict=True)
-        return torch.cat([decoder.decode(part) for decoder, part in parts])
+        return torch.cat([decoder.decode(part) for part, decoder in self.sets(numbers)])
 
     @available_if(_all_are_sounds)
     def sounds(self, numbers):
         """Return the waveforms of all sets, where all are kept as sound."""
-        parts = zip(self.decoders, self.parts(numbers), strict=True)
-        return np.concatenate([decoder.sounds(part) for decoder, part in parts])
+        return np.concatenate([decoder.sounds(part) for part, decoder in self.sets(numbers)])
 
     @property
     def extractor(self):
@@ -70,11 +73,10 @@ class JoinedDecoder(Decoder):
     def record(self):
         """Return what each decoder needs."""
         records, arrays = zip(*map(record_of, self.decoders), strict=True)
-        named = {f"{i}.{k}": array for i, one in enumerate(arrays) for k, array in one.items()}
-        return {"decoders": list(records)}, named
+        return {"decoders": [*records]}, _numbered(arrays)
 
     @classmethod
     def from_record(cls, record, arrays):
         """Return the decoder that :meth:`record` described."""
-        parts = cls(record["decoders"]).parts(arrays)
-        return cls([*map(decoder_from_record, record["decoders"], parts)])
+        parts = enumerate(record["decoders"])
+        return cls([decoder_from_record(one, beneath(f"{i}.", arrays)) for i, one in parts])
