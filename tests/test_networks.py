@@ -50,6 +50,18 @@ def built(network, *args, **options):
         return network(*args, **options)
 
 
+@pytest.mark.parametrize("network", [ConvNet, EfficientNetV2, ResNet18, VGG11])
+@pytest.mark.parametrize("n_planes", [1, 3])
+def test_every_convolution_reads_images_with_their_channels_last(network, n_planes):
+    module, seen = built(network, (n_planes, 40, 50), 3, width=8, normalization="batch"), []
+    for layer in module.modules():
+        if isinstance(layer, Conv2d):
+            layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    module(seeded(2, n_planes, 40, 50, dtype=torch.float32))
+    assert seen[0].shape[1] == n_planes
+    assert all(x.stride(1) == 1 for x in seen)
+
+
 # -- ConvNet -----------------------------------------------------------------------------------
 
 

@@ -31,12 +31,22 @@ class ImageNetwork(nn.Module):
 
     def embed(self, X):
         """Return what the last layer sees, shape ``(n_clips, n_features)``."""
-        X = X.contiguous(memory_format=torch.channels_last)  # pooling is several times faster
-        return self.features(X).flatten(start_dim=1)
+        return self.features(channels_last(X)).flatten(start_dim=1)
 
     def forward(self, X):
         """Return the logits, shape ``(n_clips, n_classes)``, of feature images ``X``."""
         return self.classifier(self.embed(X))
+
+
+def channels_last(X):
+    """Return images with their channels last in memory, as all layers then keep them.
+
+    Pooling is several times faster so, and batch normalisation too. A single channel is given the
+    strides of a last axis, too: its own do not say where it is, and torch would take it for first.
+    """
+    if X.shape[1] == 1:
+        return X.contiguous()[:, 0, :, :, None].movedim(-1, 1)
+    return X.contiguous(memory_format=torch.channels_last)
 
 
 def block(
