@@ -25,7 +25,7 @@ run: $(VENV)/.ready-run  ## Distil spoken digits to ten clips per class, into di
 	$(BIN)/ddfad distill fsdd --cpc 10 --out digits
 
 test: $(VENV)/.ready-test  ## Run all tests, the docstrings' examples included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.ready-check  ## Lint, check the formatting, check the types
 	$(BIN)/ruff check

@@ -3,6 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from copy import deepcopy
+from inspect import signature
 from math import ceil, cos, pi, prod
 from numbers import Integral, Real
 from threading import RLock
@@ -372,6 +373,12 @@ class NetworkClassifier(NeuralNetClassifier):
         self.random_state = random_state
         super().__init__(module, **{**_SETTINGS, **kwargs})
 
+    def __repr__(self):
+        usual = {name: repr(value) for name, value in _usual(type(self)).items()}
+        params = {n: repr(v) for n, v in vars(self).items() if n in usual or "__" in n.strip("_")}
+        told = [f"{name}={value}" for name, value in params.items() if value != usual.get(name)]
+        return f"{type(self).__name__}({', '.join(told)})"
+
     def fit(self, X, y, **fit_params):
         """Build the network for clips like `X` and train it on them.
 
@@ -512,6 +519,13 @@ class NetworkClassifier(NeuralNetClassifier):
             X = check_features(self, X, reset=False)[:]
         with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
             return super().predict_proba(X)
+
+
+def _usual(kind):
+    """Return what a kind of network classifier has for parameters that it is not told."""
+    signatures = [signature(each.__init__).parameters for each in reversed(kind.__mro__)]
+    usual = {name: known.default for each in signatures for name, known in each.items()}
+    return usual | _SETTINGS | {"module": make_network}
 
 
 def fresh(estimator, rng):

@@ -1,6 +1,10 @@
 """What all tests share."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several side by side: more threads stall each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from functools import partial
 from pathlib import Path
 

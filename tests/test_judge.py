@@ -109,6 +109,16 @@ def test_is_a_citizen_of_scikit_learn(images):
     assert clone(judge.set_params(lr=0.1)).lr == 0.1
 
 
+def test_it_is_written_as_what_it_was_told(images):
+    judge = quick(network="convnet", optimizer__momentum=0.9, lr=0.05)
+    told = "n_steps=40, random_state=0, lr=0.05, module__network='convnet', optimizer__momentum=0.9"
+    assert repr(judge) == f"NetworkClassifier({told})"
+    assert repr(judge.set_params(lr=0.1, optimizer__momentum=0).fit(*images)) == (
+        "NetworkClassifier(n_steps=40, random_state=0, module__network='convnet', "
+        "optimizer__momentum=0)"
+    )
+
+
 def test_rows_get_an_mlp_and_no_augmentation(images):
     X, y = images
     judge = quick().fit(X.reshape(60, -1), y)
