@@ -43,13 +43,17 @@ def curves(rows, x, y, path, *, by=None, panels=None, labels=None, scale=("log",
     """
     rows = [row for row in rows if _is_number(row.get(x)) and _is_number(row.get(y))]
     labels = labels or {}
+    style = dict(zip(_values(rows, by), cycle(zip(COLORS, MARKERS, strict=True)), strict=False))
 
     def draw(axes, rows):
         for line in _values(rows, by):
             of_line = sorted(_where(rows, by, line), key=lambda row: row[x])
+            color, marker = style[line]  # the same in all panels
             axes.plot(
                 [row[x] for row in of_line],
                 [row[y] for row in of_line],
+                color=color,
+                marker=marker,
                 label=_label(by, line, labels),
             )
         axes.set(xscale=scale[0], yscale=scale[1], xlabel=labels.get(x, x))

@@ -279,30 +279,31 @@ def how(line):
 
 
 def draw(results):
-    """Draw accuracy as classes come, and print the tables."""
+    """Draw accuracy as classes come, a panel for each strategy and size, and print the tables."""
     summary = results.content["summary"]
     for data, network_name in dict.fromkeys((line["data"], line["network"]) for line in summary):
         lines = [
             line for line in summary if (line["data"], line["network"]) == (data, network_name)
         ]
-        sizes = list(dict.fromkeys(line["cpc"] for line in lines if line["cpc"] is not None))
         a_step = len(next(row for row in results.rows if row["data"] == data)["steps"][0])
         curves(
             [
-                {"how": how(line), "cpc": cpc, "classes": a_step * (i + 1), "accuracy": accuracy}
+                {"memory": line["what"] or "joint", "strategy": strategy, "cpc": cpc}
+                | {"classes": a_step * (i + 1), "accuracy": accuracy}
                 for line in lines
-                for cpc in (sizes if line["cpc"] is None else [line["cpc"]])  # bounds: in all
+                if line["strategy"] != "finetune"  # which is far below
+                for strategy, cpc in panels_of(line, lines)
                 for i, accuracy in enumerate(line["seen"])
             ],
             "classes",
             "accuracy",
             results.picture(f"{data}_{network_name}"),
-            by="how",
-            panels="cpc",
+            by="memory",
+            panels=["strategy", "cpc"],
             labels={
                 "classes": "classes learned",
                 "accuracy": "accuracy on all of them (%)",
-                "cpc": "clips per class",
+                "cpc": "clips per class:",
             },
             scale=("linear", "linear"),
         )
@@ -319,6 +320,12 @@ def draw(results):
         cell = f"{line['data']}, {line['network']}, {line['what']}, cpc={line['cpc']}"
         gain = f"more than {line['more than']}: {line['measured']} of {line['least']}"
         print(f"{said}: {cell}, {gain}")
+
+
+def panels_of(line, lines):
+    """Return the panels that a line is drawn in: its own, or, where it has no memory, all."""
+    of_each = dict.fromkeys((each["strategy"], each["cpc"]) for each in lines if each["what"])
+    return [(line["strategy"], line["cpc"])] if line["what"] else [*of_each]
 
 
 def rows_of(preset):
