@@ -30,6 +30,7 @@ from sklearn_ddfad import (
     network_classifier,
     rank_agreement,
 )
+from sklearn_ddfad._training import NetworkClassifier
 
 WORDS = np.array(["no", "so", "yes"])
 
@@ -276,6 +277,20 @@ def test_early_stopping_is_a_tenth_of_the_epochs_on_all_clips(images, monkeypatc
     # 48 clips are 3 steps an epoch, 60 are 4; no training is shorter than 20 epochs.
     assert CountEpochs.counted == [(2, 6, 6), (20, 80, 80)]
     assert search.proxy_ is None
+
+
+@pytest.mark.parametrize("proxy", [RandomSelector(3), "early_stopping", "whole"], ids=str)
+def test_proxies_are_learned_in_small_steps_and_all_clips_as_usual(rows, proxy, monkeypatch):
+    trained = []
+
+    def train(self, X, y, **fit_params):
+        trained.append((self.n_steps, self.batch_size, self.lr))
+        return self
+
+    monkeypatch.setattr(NetworkClassifier, "_train", train)
+    ArchitectureSearch(["mlp"], proxy, random_state=0).fit(*rows)
+    usual, small = (400, 50, 0.1), (400, 10, 0.05)
+    assert trained == [usual if proxy == "whole" else small, usual]
 
 
 def test_a_distilled_set_and_soft_labels_can_be_learned_from(images):
