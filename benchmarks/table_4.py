@@ -9,7 +9,8 @@ seed. A memory holds so many clips of each old class; sets are distilled from th
 alone, by matching the trajectories of experts as in the paper (``mtt``), who learn no more than to
 tell two classes apart, or by matching distributions (``dm``), each class by itself. With
 ``-static`` a memory has the same storage, but cepstra alone in it: the differences follow from
-them, and there is room for three times the clips. On a CPU experts of digits alone are trained.
+them, and there is room for three times the clips. On a CPU experts are trained for digits alone,
+and for twenty clips a class.
 Strategies: ``eeil``; ``scratch``, a new network each time, trained on the memory alone;
 ``finetune``, without a memory, the lower bound; ``joint``, a new network each time, trained on all
 clips of all classes so far, the upper bound.
@@ -73,7 +74,8 @@ PRESETS: dict = {
         part("fsdd", "convnet-8", (2,), ("random",), 1, ("scratch",)),
     ],
     "cpu": [
-        part("fsdd", "convnet-32", (20, 5)),
+        part("fsdd", "convnet-32", (20, 5), WITHOUT_EXPERTS),
+        part("fsdd", "convnet-32", (20,), ("mtt",)),
         *(part(data, "convnet-32", (20,), WITHOUT_EXPERTS) for data in OTHERS),
     ],
     "gpu": [
