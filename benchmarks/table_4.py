@@ -201,11 +201,16 @@ def digits(labels, said, steps):
 def shares(row, first=1):
     """Return what each test clip adds to the average incremental accuracy, which is their mean.
 
-    `first` is the first step that counts: 1 leaves out the one before anything was incremental.
+    A clip adds to it by being right more often than others: where all are right, all add as much,
+    although some were learned earlier and count in more steps. `first` is the first step that
+    counts: 1 leaves out the one before anything was incremental.
     """
-    right = np.array([list(step) for step in row["right"][first:]])
-    seen = (right != ".").sum(axis=1, keepdims=True)
-    return ((right == "1") / seen).mean(axis=0) * right.shape[1]
+    said = np.array([list(step) for step in row["right"][first:]])
+    right, seen = said == "1", said != "."
+    n_seen = seen.sum(axis=1, keepdims=True)
+    accuracy = right.sum(axis=1, keepdims=True) / n_seen
+    more_than_others = np.where(seen, right - accuracy, 0) / n_seen * said.shape[1]
+    return accuracy.mean() + more_than_others.mean(axis=0)
 
 
 def by_seed(rows):

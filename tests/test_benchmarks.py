@@ -499,6 +499,13 @@ def test_what_test_clips_add_to_the_incremental_accuracy_has_it_as_its_mean():
     assert row["right"][2].count("1") == (said[2] == labels).sum()
 
 
+def test_clips_that_are_all_right_add_alike_however_early_they_were_learned():
+    row = {"right": ["11..", "11..", "1111"]}
+    np.testing.assert_allclose(table_4.shares(row), 1)
+    row = {"right": ["11..", "10..", "1011"]}  # the second one is forgotten
+    assert table_4.shares(row).argmin() == 1
+
+
 def test_figures_of_table_4_stand_where_the_paper_prints_them():
     figures = {
         ("fsdd", "convnet", "mtt"): 92.92,
