@@ -1,4 +1,4 @@
-"""What the numbers of a set are, by name; random real clips kept so, and sets with a teacher.
+"""What the numbers of a set are, by name; and sets with a teacher.
 
 ``direct``, ``static``
     The features themselves; their cepstra, of which differences follow.
@@ -11,13 +11,8 @@
 
 from dataclasses import replace
 
-import numpy as np
-from sklearn.utils import check_random_state
-
-from sklearn_ddfad import DistilledSet, Spectral, Static, Waveform, network_classifier, teach
-from sklearn_ddfad._validation import Rows
-from sklearn_ddfad.base import pick_per_class
-from sklearn_ddfad.parameterization import Parameterization, decoded
+from sklearn_ddfad import Spectral, Static, Waveform, network_classifier, teach
+from sklearn_ddfad.parameterization import Parameterization
 
 
 def parameterization(name, equal, extractor):
@@ -65,26 +60,6 @@ class TwiceTheClips(Parameterization):
         *whole, n_frames = X.shape[1:]
         sizes = (*whole, 2 * n_frames // 5)
         return Spectral(self.kernels, clips_per_class=2 * cpc, sizes=sizes).plan(X, codes, cpc)
-
-
-class RandomlyKept:
-    """Random real clips, encoded and not distilled: the baseline of sets that are kept so."""
-
-    def __init__(self, parameterization, cpc, random_state):
-        self.parameterization = parameterization
-        self.cpc = cpc
-        self.random_state = random_state
-
-    def fit(self, X, y):
-        """Choose as many clips of each class as the storage holds, and encode them."""
-        _, codes = np.unique(y, return_inverse=True)
-        decoder = self.parameterization.plan(Rows(X), codes, self.cpc)
-        rng = check_random_state(self.random_state)
-        picked = pick_per_class(codes, decoder.clips_per_class, rng)
-        numbers = decoder.encode(X[picked], codes[picked])
-        clips = decoded(decoder, numbers)
-        self.distilled_ = DistilledSet(clips, y[picked], numbers=numbers, decoder=decoder)
-        return self
 
 
 class Taught:

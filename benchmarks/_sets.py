@@ -150,7 +150,7 @@ def settle(cell, *, quick, keep):
 
 def _reducer(cell, quick, keep, moments, extractor):
     """Return the selector or distiller of a cell; `moments` gets the time of each iteration."""
-    from _kept import RandomlyKept, Taught, parameterization
+    from _kept import Taught, parameterization
     from sklearn.dummy import DummyClassifier
 
     import sklearn_ddfad
@@ -162,11 +162,8 @@ def _reducer(cell, quick, keep, moments, extractor):
     name, options = METHODS[what]
     options = options | (QUICK[what] if quick else {})
     names = (_value(cell, key) for key in ("parameterization", "equal"))
-    kept = parameterization(*names, extractor)
-    if what == "random" and kept is not None:
-        return RandomlyKept(kept, cell["cpc"], cell["seed"])
+    options["parameterization"] = parameterization(*names, extractor)
     if what not in SELECTORS:
-        options["parameterization"] = kept
         options["callbacks"] = [lambda _: moments.append(perf_counter())]
         options["checkpoint"] = _checkpoint(_path(cell, quick, keep))
     if what in WITH_EXPERTS:

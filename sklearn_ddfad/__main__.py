@@ -115,18 +115,17 @@ def distill(options):
     reducer = _reducer(options)
     with replaced_folder(out) as draft:
         recordings = _recordings(options, options.split, options.sample_rate)
-        selections, selected_in = _timed(_select_at_random, recordings, options)
+        _check_cpc(recordings.y_train, options)
         extractor = getattr(sklearn_ddfad, _FEATURES[options.features])(
             sample_rate=recordings.sample_rate, device=options.device
         )
         whole = DistilledSet(extractor.fit_transform(recordings.train), recordings.y_train)
         test = extractor.transform(recordings.test), recordings.y_test
+        kept = _parameterization(options.parameterization, extractor)
+        reducer.set_params(parameterization=kept)
         distilled, distilled_in = _timed(_distilled, reducer, whole, extractor, options)
-        random = [DistilledSet(whole.X[chosen], whole.y[chosen]) for chosen in selections]
-        rows = [
-            _judged("random selection", random, test, options, selected_in / options.repeats),
-            _judged("distilled", [distilled] * options.repeats, test, options, distilled_in),
-        ]
+        rows = _judged_at_random(whole, kept, test, options)
+        rows += [_judged("distilled", [distilled] * options.repeats, test, options, distilled_in)]
         if options.whole:
             everything = [whole] * options.repeats
             rows.append(_judged("whole training set", everything, test, options, 0.0))
@@ -355,18 +354,35 @@ def _check_known(y, y_known, where):
 # ------------------------------------------------------------------------------------------
 
 
-def _select_at_random(recordings, options):
-    """Return the indices of a new random selection for each judge; a wrong cpc is refused here."""
+def _check_cpc(y, options):
+    """Refuse what would not be fewer clips; by the labels alone, before anything is heard."""
     import numpy as np
     from sklearn.dummy import DummyClassifier
 
     from sklearn_ddfad import RandomSelector
 
-    # It chooses by labels alone, so that nothing needs to be heard yet.
-    unheard = np.zeros((len(recordings.y_train), 1))
-    selector = RandomSelector(options.cpc, estimator=DummyClassifier())
+    RandomSelector(options.cpc, estimator=DummyClassifier()).fit(np.zeros((len(y), 1)), y)
+
+
+def _judged_at_random(whole, kept, test, options):
+    """Return the rows of random selections: of clips, and of such as are kept as was asked for."""
+    rows = []
+    alike = {} if options.parameterization == "direct" else {"random, kept alike": kept}
+    for name, way in {"random selection": None, **alike}.items():
+        random, seconds = _timed(_chosen_at_random, whole, way, options)
+        rows.append(_judged(name, random, test, options, seconds / options.repeats))
+    return rows
+
+
+def _chosen_at_random(whole, kept, options):
+    """Return a new random selection for each judge, each kept in the same way."""
+    from sklearn.dummy import DummyClassifier
+
+    from sklearn_ddfad import RandomSelector
+
+    selector = RandomSelector(options.cpc, estimator=DummyClassifier(), parameterization=kept)
     return [
-        selector.set_params(random_state=seed).fit(unheard, recordings.y_train).sample_indices_
+        selector.set_params(random_state=seed).fit(whole.X, whole.y).distilled_
         for seed in _seeds(options)
     ]
 
@@ -386,23 +402,19 @@ def _reducer(options):
         **settings,
     )
     known = reducer.get_params(deep=False)
-    given = _given(options, "parameterization", "max_iter", "n_experts", "student_steps")
+    given = _given(options, "max_iter", "n_experts", "student_steps")
     if unknown := given.keys() - known.keys():
         msg = f"--method {options.method} has no {', '.join(sorted(unknown))}; leave it out."
         raise ValueError(msg)
     if options.cache and "memory" not in known:
         msg = f"--method {options.method} has no experts to keep in --cache; leave it out."
         raise ValueError(msg)
-    given.pop("parameterization", None)  # which may need the extractor, that is not fitted yet
     given |= {"memory": options.cache, "verbose": int(not options.quiet)}
     return reducer.set_params(**{name: given[name] for name in given.keys() & known.keys()})
 
 
 def _distilled(reducer, whole, extractor, options):
     """Return the distilled set, which knows how it was heard and from what."""
-    if "parameterization" in options:
-        made = _parameterization(options.parameterization, extractor)
-        reducer.set_params(parameterization=made)
     distilled = reducer.fit(whole.X, whole.y).distilled_.with_extractor(extractor)
     del distilled.provenance["parameters"]["estimator"]
     origin = {"source": options.source, "split": options.split}
@@ -576,8 +588,8 @@ def _add_distill(commands):
         "distributions (dm); or how real clips are chosen (herding, kcenter)")  # fmt: skip
     add("--features", choices=list(_FEATURES), default="fdmfcc",
         help="how recordings are heard (default fdmfcc)")  # fmt: skip
-    add("--parameterization", choices=list(_PARAMETERIZATIONS), default=argparse.SUPPRESS,
-        help="what distilled clips are kept as, in as many numbers as N clips a class have as "
+    add("--parameterization", choices=list(_PARAMETERIZATIONS), default="direct",
+        help="what clips are kept as, in as many numbers as N clips a class have as "
         "features: these themselves (direct, the default); cepstra without their differences, "
         "for three times the clips (static); spectra, for more clips still (spectral); or sound "
         "(waveform)")  # fmt: skip

@@ -36,6 +36,7 @@ from sklearn_ddfad._validation import (
 )
 from sklearn_ddfad._version import __version__
 from sklearn_ddfad.distilled_set import DistilledSet
+from sklearn_ddfad.parameterization import Direct, Parameterization
 
 _TRIED = 5  # clips a class, at least, that an estimator is tried on
 
@@ -53,6 +54,7 @@ class BaseReducer(
         "cpc": [Interval(Integral, 1, None, closed="left")],
         "network": [str, callable],
         "estimator": [HasMethods(["fit", "predict"]), None],
+        "parameterization": [Parameterization, None],
         "device": [str],
         "random_state": ["random_state"],
     }
@@ -215,6 +217,20 @@ class BaseReducer(
                 "taken more than once."
             )
             warnings.warn(msg, UserWarning, stacklevel=4)
+
+    def _plan(self, X, codes):
+        """Return the decoder of what is kept, and tell where it keeps more clips than there are."""
+        decoder = (self.parameterization or Direct()).plan(X, codes, self.cpc)
+        if self.cpc <= np.bincount(codes).min():  # else it has been told
+            called = f"the {decoder.clips_per_class} of each class that are decoded"
+            self._tell_of_repeats(codes, decoder.clips_per_class, called)
+        return decoder
+
+    def _stored(self, numbers, decoder):
+        """Return what a set keeps in place of its clips: nothing, where these are the numbers."""
+        if type(self.parameterization or Direct()) is Direct:
+            return {}
+        return {"numbers": numbers, "decoder": decoder}
 
     def _try_estimator(self, X, codes):
         """Refuse what cannot learn feature images: some learn rows only. Networks can."""

@@ -9,9 +9,24 @@ from scipy.spatial.distance import cdist
 from sklearn_ddfad._training import draw_seed, embedded, embedding_network
 from sklearn_ddfad._validation import StrOptions, from_torch
 from sklearn_ddfad.base import BaseReducer, pick_per_class
+from sklearn_ddfad.parameterization import decoded
 
 
-class RandomSelector(BaseReducer):
+class BaseSelector(BaseReducer):
+    """Choose clips, and keep them as they are told to; one verb differs, ``_select``."""
+
+    @abstractmethod
+    def _select(self, X, codes, n, rng):
+        """Return the indices of `n` clips of each class, class by class."""
+
+    def _reduce(self, X, codes, rng):
+        decoder = self._plan(X, codes)
+        self.sample_indices_ = chosen = self._select(X, codes, decoder.clips_per_class, rng)
+        numbers = decoder.encode(X[chosen], codes[chosen])
+        return decoded(decoder, numbers), codes[chosen], self._stored(numbers, decoder)
+
+
+class RandomSelector(BaseSelector):
     """Keep ``cpc`` random clips of each class: the baseline of every table.
 
     Parameters
@@ -22,6 +37,10 @@ class RandomSelector(BaseReducer):
         The network that is trained on the small set where `estimator` is None.
     estimator : classifier or None, default=None
         What is trained on the small set; ``None`` is ``network_classifier(network)``.
+    parameterization : Direct, Static, Spectral, Waveform or None, default=None
+        What of a clip is kept; ``None`` is ``Direct()``, its features. ``cpc`` is the budget: as
+        many clips are chosen as fit into the numbers of ``cpc``, with ``Static()`` three times
+        so many.
     device : str, default="auto"
         Where to train, and where ``transform`` puts the clips.
     random_state : int, RandomState or None, default=None
@@ -30,8 +49,8 @@ class RandomSelector(BaseReducer):
     Attributes
     ----------
     distilled_ : DistilledSet
-        The clips chosen.
-    sample_indices_ : ndarray of shape (cpc * n_classes,)
+        The clips chosen, as they are kept.
+    sample_indices_ : ndarray of shape (n_distilled,)
         Which clips of ``X`` they are.
     y_distilled_, classes_ : ndarray
         Their labels, and the classes there are.
@@ -49,19 +68,28 @@ class RandomSelector(BaseReducer):
     (torch.Size([4, 2]), 0.9)
     """
 
-    def __init__(self, cpc=10, *, network="auto", estimator=None, device="auto", random_state=None):
+    def __init__(
+        self,
+        cpc=10,
+        *,
+        network="auto",
+        estimator=None,
+        parameterization=None,
+        device="auto",
+        random_state=None,
+    ):
         self.cpc = cpc
         self.network = network
         self.estimator = estimator
+        self.parameterization = parameterization
         self.device = device
         self.random_state = random_state
 
-    def _reduce(self, X, codes, rng):
-        self.sample_indices_ = pick_per_class(codes, self.cpc, rng)
-        return X[self.sample_indices_], codes[self.sample_indices_], {}
+    def _select(self, X, codes, n, rng):
+        return pick_per_class(codes, n, rng)
 
 
-class BaseEmbeddingSelector(BaseReducer):
+class BaseEmbeddingSelector(BaseSelector):
     """Choose clips by where they lie among those of their class; one verb differs, ``_choose``."""
 
     _parameter_constraints: dict = {
@@ -76,6 +104,7 @@ class BaseEmbeddingSelector(BaseReducer):
         embedding="network",
         network="auto",
         estimator=None,
+        parameterization=None,
         device="auto",
         random_state=None,
     ):
@@ -83,6 +112,7 @@ class BaseEmbeddingSelector(BaseReducer):
         self.embedding = embedding
         self.network = network
         self.estimator = estimator
+        self.parameterization = parameterization
         self.device = device
         self.random_state = random_state
 
@@ -91,7 +121,7 @@ class BaseEmbeddingSelector(BaseReducer):
     def _choose(points, n):
         """Return the indices of `n` of the `points`, around their mean, in order of choice."""
 
-    def _reduce(self, X, codes, rng):
+    def _select(self, X, codes, n, rng):
         embedding = self.embedding
         if embedding == "network":
             seed = draw_seed(rng)
@@ -100,16 +130,14 @@ class BaseEmbeddingSelector(BaseReducer):
         elif embedding == "features":
             embedding = _flattened
         classes = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-        picked = [self._pick(X.subset(members), members, embedding) for members in classes]
-        self.sample_indices_ = np.concatenate(picked)
-        return X[self.sample_indices_], codes[self.sample_indices_], {}
+        return np.concatenate([self._pick(X, members, n, embedding) for members in classes])
 
-    def _pick(self, X, members, embedding):
-        """Return ``cpc`` of the `members` of a class, whose clips are `X`."""
-        points = _embedded(X, embedding)
+    def _pick(self, X, members, n, embedding):
+        """Return `n` of the `members` of a class."""
+        points = _embedded(X.subset(members), embedding)
         points -= points.mean(axis=0)
-        order = self._choose(points, min(self.cpc, len(points)))
-        return members[np.resize(order, self.cpc)]  # what is missing is repeated
+        order = self._choose(points, min(n, len(points)))
+        return members[np.resize(order, n)]  # what is missing is repeated
 
 
 def _flattened(clips):
@@ -162,6 +190,10 @@ class HerdingSelector(BaseEmbeddingSelector):
         `estimator` is None.
     estimator : classifier or None, default=None
         What is trained on the small set; ``None`` is ``network_classifier(network)``.
+    parameterization : Direct, Static, Spectral, Waveform or None, default=None
+        What of a clip is kept; ``None`` is ``Direct()``, its features. ``cpc`` is the budget: as
+        many clips are chosen as fit into the numbers of ``cpc``, with ``Static()`` three times
+        so many.
     device : str, default="auto"
         Where to train, and where ``transform`` puts the clips.
     random_state : int, RandomState or None, default=None
@@ -170,8 +202,8 @@ class HerdingSelector(BaseEmbeddingSelector):
     Attributes
     ----------
     distilled_ : DistilledSet
-        The clips chosen.
-    sample_indices_ : ndarray of shape (cpc * n_classes,)
+        The clips chosen, as they are kept.
+    sample_indices_ : ndarray of shape (n_distilled,)
         Which clips of ``X`` they are: class by class, in order of choice.
     y_distilled_, classes_ : ndarray
         Their labels, and the classes there are.
@@ -240,6 +272,10 @@ class KCenterSelector(BaseEmbeddingSelector):
         `estimator` is None.
     estimator : classifier or None, default=None
         What is trained on the small set; ``None`` is ``network_classifier(network)``.
+    parameterization : Direct, Static, Spectral, Waveform or None, default=None
+        What of a clip is kept; ``None`` is ``Direct()``, its features. ``cpc`` is the budget: as
+        many clips are chosen as fit into the numbers of ``cpc``, with ``Static()`` three times
+        so many.
     device : str, default="auto"
         Where to train, and where ``transform`` puts the clips.
     random_state : int, RandomState or None, default=None
@@ -248,8 +284,8 @@ class KCenterSelector(BaseEmbeddingSelector):
     Attributes
     ----------
     distilled_ : DistilledSet
-        The clips chosen.
-    sample_indices_ : ndarray of shape (cpc * n_classes,)
+        The clips chosen, as they are kept.
+    sample_indices_ : ndarray of shape (n_distilled,)
         Which clips of ``X`` they are: class by class, in order of choice.
     y_distilled_, classes_ : ndarray
         Their labels, and the classes there are.

@@ -207,17 +207,24 @@ def test_methods_and_features_are_one_word_each(method, features, words, tmp_pat
     assert run(capsys, "evaluate", tmp_path / "out", words, *JUDGES)[0] == 0
 
 
+COUNTS = ("clips", "numbers_kept")
+
+
 @pytest.mark.parametrize("name", list(__main__._PARAMETERIZATIONS))
-def test_clips_are_kept_as_is_asked_for(name, words, tmp_path, capsys):
+@pytest.mark.parametrize("method", [("dm", "--max-iter", 1), ("herding",)], ids=lambda m: m[0])
+def test_clips_are_kept_as_is_asked_for(name, method, words, tmp_path, capsys):
     argv = ["distill", words, "--cpc", 1, "--out", tmp_path / "out", "--no-whole", *JUDGES]
-    argv += ["--method", "dm", "--max-iter", "1", "--parameterization", name]
+    argv += ["--method", *method, "--parameterization", name]
     assert run(capsys, *argv)[0] == 0
     few = DistilledSet.load(tmp_path / "out" / "distilled.safetensors")
     assert __main__._PARAMETERIZATIONS[name] in few.provenance["parameters"]["parameterization"]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    random, distilled = report["table"]
+    random, *alike, distilled = report["table"]
     assert distilled["numbers_kept"] == few.n_stored <= random["numbers_kept"]
     assert distilled["clips"] == few.n_clips >= (4 if name in ("static", "spectral") else 2)
+    assert [row["set"] for row in alike] == (name != "direct") * ["random, kept alike"]
+    for row in alike:  # as many clips, in as many numbers
+        assert [row[key] for key in COUNTS] == [distilled[key] for key in COUNTS]
     assert len(load_audio_folder(tmp_path / "out").data) == few.n_clips
     code, said, _ = run(capsys, "evaluate", tmp_path / "out", words, *JUDGES)
     assert code == 0
@@ -456,8 +463,8 @@ def test_evaluate_refuses_a_set_that_was_never_heard(tmp_path, capsys):
             "--method dm has no n_experts; leave it out.",
         ),
         (
-            ["distill", "demo", "--cpc=1", "--out=o", "--method=herding", "--param=static"],
-            "--method herding has no parameterization; leave it out.",
+            ["distill", "demo", "--cpc=1", "--out=o", "--method=herding", "--max-iter=3"],
+            "--method herding has no max_iter; leave it out.",
         ),
     ],
 )

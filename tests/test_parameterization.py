@@ -14,8 +14,13 @@ from sklearn_ddfad import (
     DistributionDistiller,
     GradientDistiller,
     GriffinLimInverter,
+    HerdingSelector,
+    KCenterSelector,
+    RandomSelector,
+    Spectral,
     Static,
     TrajectoryDistiller,
+    Waveform,
     make_audio_classification,
 )
 from sklearn_ddfad._validation import Rows
@@ -168,3 +173,73 @@ def test_who_has_fewer_clips_than_are_decoded_is_told(words):
     told = "class 0 has 2 clips, fewer than the 3 of each class that are decoded"
     with pytest.warns(UserWarning, match=told):
         small(parameterization=Static()).fit(X[few], y[few])
+
+
+# -- chosen clips, kept so -----------------------------------------------------------------------
+
+selectors = pytest.mark.parametrize("kind", [RandomSelector, HerdingSelector, KCenterSelector])
+
+
+def select(kind, cpc, X, y, **options):
+    if kind is not RandomSelector:
+        options |= {"embedding": "features"}
+    return kind(cpc, estimator=DummyClassifier(), random_state=0, **options).fit(X, y)
+
+
+@selectors
+def test_cepstra_alone_keep_three_times_the_real_clips(words, kind):
+    """They are the choice for three times the clips; nothing is lost, for differences follow."""
+    X, y, extractor = words
+    selector = select(kind, 2, X, y, parameterization=Static())
+    few, chosen = selector.distilled_, selector.sample_indices_
+    np.testing.assert_array_equal(chosen, select(kind, 6, X, y).sample_indices_)
+    np.testing.assert_array_equal(few.y, y[chosen])
+    np.testing.assert_array_equal(few.numbers["cepstra"], X[chosen, 0])
+    np.testing.assert_allclose(few.X, X[chosen], atol=2e-4)
+    np.testing.assert_array_equal(selector.transform().numpy(), few.X)
+    assert few.n_stored == 3 * 2 * X[0].size
+    assert few.with_extractor(extractor).to_audio().shape[0] == 18
+
+
+@selectors
+def test_of_chosen_clips_features_are_kept_by_default(words, kind):
+    X, y, _ = words
+    first, second = (select(kind, 2, X, y, parameterization=p) for p in (None, Direct()))
+    np.testing.assert_array_equal(first.distilled_.X, X[first.sample_indices_])
+    np.testing.assert_array_equal(first.distilled_.X, second.distilled_.X)
+    assert first.distilled_.numbers is second.distilled_.numbers is None
+
+
+@selectors
+@pytest.mark.parametrize("kept", ["spectral", "waveform"])
+def test_chosen_clips_are_what_a_distiller_begins_with(words, kind, kept, tmp_path):
+    """Kept as well as the numbers can, within the budget, and read back from a file."""
+    X, y, extractor = words
+    kept = Spectral("lsvd", of=Static()) if kept == "spectral" else Waveform(extractor)
+    selector = select(kind, 2, X, y, parameterization=kept)
+    few, chosen = selector.distilled_, selector.sample_indices_
+    decoder = kept.plan(Rows(X), y, 2)
+    expected = decoded(decoder, decoder.encode(X[chosen], y[chosen]))
+    np.testing.assert_allclose(few.X, expected, atol=1e-5)
+    assert len(few.X) == 3 * decoder.clips_per_class
+    assert few.n_stored <= 2 * 3 * X[0].size
+    few.save(tmp_path / "few.safetensors")
+    np.testing.assert_allclose(DistilledSet.load(tmp_path / "few.safetensors").X, few.X, atol=1e-5)
+
+
+def test_clips_that_cannot_be_kept_so_are_refused_before_a_network_learns_them(words, monkeypatch):
+    X, y, _ = words
+    monkeypatch.setattr("sklearn_ddfad._training.network_classifier", None)
+    selector = HerdingSelector(2, estimator=DummyClassifier(), parameterization=Static())
+    with pytest.raises(ValueError, match="three planes"):
+        selector.fit(X[:, :1], y)
+    with pytest.raises(ValueError, match="The 'parameterization' parameter of HerdingSelector"):
+        selector.set_params(parameterization="static").fit(X, y)
+
+
+def test_a_class_with_fewer_clips_than_are_kept_is_told_of(words):
+    X, y, _ = words
+    few = np.append(np.flatnonzero(y == 0)[:2], np.flatnonzero(y == 1))
+    told = "class 0 has 2 clips, fewer than the 3 of each class that are decoded"
+    with pytest.warns(UserWarning, match=told):
+        select(RandomSelector, 1, X[few], y[few], parameterization=Static())

@@ -26,7 +26,7 @@ from sklearn_ddfad.base import BaseReducer, hold_out, in_batches, pick_per_class
 from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
 from sklearn_ddfad.distillation._ranks import ALONE, join
 from sklearn_ddfad.networks import check_logits
-from sklearn_ddfad.parameterization import Direct, Parameterization, decoded
+from sklearn_ddfad.parameterization import decoded
 
 _MUCH = 3  # times that a loss does not grow by chance
 _APART = 0.1  # standard deviations that the beginnings from one clip lie apart
@@ -96,7 +96,6 @@ class BaseDistiller(BaseReducer):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "augmentation": [StrOptions({"auto"}), callable, None],
-        "parameterization": [Parameterization, None],
         "soft_labels": ["boolean"],
         "init": [StrOptions({"real", "noise"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -139,12 +138,8 @@ class BaseDistiller(BaseReducer):
         checkpoint, n_students, rng = self._begin(X, codes, rng)
         train, validation = self._split(codes, rng)
         X_train, codes_train = X.subset(train), codes[train]
-        parameterization = self.parameterization or Direct()
-        decoder = parameterization.plan(X, codes, self.cpc)
+        decoder = self._plan(X, codes)
         self._clips_per_class = decoder.clips_per_class
-        if self.cpc <= np.bincount(codes).min():  # else it has been told
-            called = f"the {self._clips_per_class} of each class that are decoded"
-            self._tell_of_repeats(codes, self._clips_per_class, called)
         matching = self._matching_loss(X_train, codes_train, rng, checkpoint)
         clips, small_codes = self._initial_clips(X_train, codes_train, decoder.clips_per_class, rng)
         max_iter = self.max_iter or self._iterations(len(clips))
@@ -191,11 +186,9 @@ class BaseDistiller(BaseReducer):
     def _kept(self, best, decoder):
         """Return what a set keeps beside its clips, and their labels."""
         self.soft_labels_ = best.soft_labels
-        kept = {"soft_labels": best.soft_labels}
+        kept = {"soft_labels": best.soft_labels} | self._stored(best.numbers, decoder)
         if self._learns_alpha:
             self.learning_rate_ = kept["learning_rate"] = best.alpha
-        if type(self.parameterization or Direct()) is not Direct:
-            kept |= {"numbers": best.numbers, "decoder": decoder}
         return kept
 
     def _split(self, codes, rng):
