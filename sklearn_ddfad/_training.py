@@ -1,6 +1,5 @@
 """The corridor where gradients run: networks as functions, and the judge of all sets."""
 
-import warnings
 from contextlib import contextmanager
 from copy import deepcopy
 from inspect import signature
@@ -36,6 +35,7 @@ from sklearn_ddfad._validation import (
     from_torch,
     resolve_device,
 )
+from sklearn_ddfad._warnings import warn
 from sklearn_ddfad.augmentation import draw_mixture, mix, resolve_augmentation
 from sklearn_ddfad.networks import check_logits, embed, make_network
 from sklearn_ddfad.networks._layers import Conv2d, InstanceNorm
@@ -422,7 +422,7 @@ class NetworkClassifier(NeuralNetClassifier):
         super().partial_fit(X, targets, **fit_params)
         if not np.isfinite(self.history[-1].get("train_loss", 0)):
             msg = f"the training of {type(self.module_).__name__} diverged; lower lr={self.lr}."
-            warnings.warn(msg, ConvergenceWarning, stacklevel=3)
+            warn(msg, ConvergenceWarning)
         return self
 
     def check_settings(self, input_shape):

@@ -1,7 +1,6 @@
 """Which network is best, told by a small set: candidates are trained on it instead of all clips."""
 
 import json
-import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -45,6 +44,7 @@ from sklearn_ddfad._validation import (
     fit_context,
 )
 from sklearn_ddfad._version import __version__
+from sklearn_ddfad._warnings import warn
 from sklearn_ddfad.base import BaseReducer, forget, hold_out, in_batches
 from sklearn_ddfad.datasets._files import whole_or_nothing
 from sklearn_ddfad.distillation import TrajectoryDistiller
@@ -576,7 +576,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if failed:
             told = "; ".join(f"{names[i]}: {rows[i]['error']}" for i in failed)
             msg = f"{len(failed)} of {len(rows)} candidates could not be trained and rank last: "
-            warnings.warn(msg + told, FitFailedWarning, stacklevel=4)
+            warn(msg + told, FitFailedWarning)
         scores = np.array([row["score"] for row in rows])
         ranks = rankdata(-np.nan_to_num(scores, nan=-1), method="min").astype(int)
         self.best_index_ = int(ranks.argmin())

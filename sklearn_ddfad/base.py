@@ -35,6 +35,7 @@ from sklearn_ddfad._validation import (
     resolve_device,
 )
 from sklearn_ddfad._version import __version__
+from sklearn_ddfad._warnings import warn
 from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.parameterization import Direct, Parameterization
 
@@ -216,7 +217,7 @@ class BaseReducer(
                 f"class {rarest} has {counts.min()} clips, fewer than {called}: some of them are "
                 "taken more than once."
             )
-            warnings.warn(msg, UserWarning, stacklevel=4)
+            warn(msg)
 
     def _plan(self, X, codes):
         """Return the decoder of what is kept, and tell where it keeps more clips than there are."""

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import soundfile
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_ddfad import (
@@ -26,6 +28,7 @@ from sklearn_ddfad import (
     RandomSelector,
     RehearsalClassifier,
     TrajectoryDistiller,
+    load_audio_folder,
     network_classifier,
 )
 from sklearn_ddfad._training import NetworkClassifier
@@ -153,3 +156,22 @@ def test_scikit_learn_checks(estimator, check):
 @pytest.mark.parametrize("estimator", REDUCERS, ids=lambda estimator: type(estimator).__name__)
 def test_laws(estimator, check):
     check(clone(estimator).set_params(cpc=2))
+
+
+@pytest.mark.parametrize("wrapped", [lambda it: it, make_pipeline, DistilledClassifier])
+@pytest.mark.parametrize("estimator", [REDUCERS[0], REDUCERS[3]], ids=["selector", "distiller"])
+def test_a_warning_points_to_the_line_that_asked_for_it(estimator, wrapped):
+    X, y = np.random.default_rng(0).normal(size=(20, 6)), np.repeat([0, 1], [2, 18])
+    with pytest.warns(UserWarning, match="class 0 has 2 clips") as caught:
+        wrapped(clone(estimator).set_params(cpc=3)).fit(X, y)
+    assert caught[0].filename == __file__
+
+
+def test_a_warning_of_a_folder_points_there_too(tmp_path):
+    for name, file in {"dog": "a.wav", "cat": "a.m4a"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+    soundfile.write(tmp_path / "dog" / "a.wav", np.zeros(100), 8000)
+    with pytest.warns(UserWarning, match="is left out") as caught:
+        load_audio_folder(tmp_path)
+    assert caught[0].filename == __file__

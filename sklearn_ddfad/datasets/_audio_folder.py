@@ -5,7 +5,6 @@ Both layouts are the "audiofolder" of Hugging Face datasets, so what is loaded h
 
 import csv
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_scalar
 
+from sklearn_ddfad._warnings import warn
 from sklearn_ddfad.datasets._files import audio_info, read_audio, resample
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
@@ -162,7 +162,7 @@ def _from_folders(folder: Path) -> Iterator[_Recording]:
                 f"{child} holds {within[0].name} and no sound files ({' '.join(AUDIO_SUFFIXES)}); "
                 "it is left out."
             )
-            warnings.warn(msg, UserWarning, stacklevel=5)
+            warn(msg)
         yield from (_Recording(file, child.name) for file in files)
 
 

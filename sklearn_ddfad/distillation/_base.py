@@ -1,6 +1,5 @@
 """The one outer loop of all distillers; a method fills one blank, the matching loss."""
 
-import warnings
 from abc import ABC, abstractmethod
 from math import ceil, inf, log
 from numbers import Integral, Real
@@ -21,6 +20,7 @@ from sklearn_ddfad._training import (
     network_classifier,
 )
 from sklearn_ddfad._validation import Interval, StrOptions, resolve_device
+from sklearn_ddfad._warnings import warn
 from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, hold_out, in_batches, pick_per_class
 from sklearn_ddfad.distillation._checkpoint import FREE, Checkpoint
@@ -251,13 +251,13 @@ class BaseDistiller(BaseReducer):
                 f"{descent.n_undone} of {self.n_iter_} iterations diverged and were undone; the "
                 "distilled clips are hardly better than where they started. Lower learning_rate."
             )
-            warnings.warn(msg, ConvergenceWarning, stacklevel=4)
+            warn(msg, ConvergenceWarning)
         elif (grew := descent.growth()) > _MUCH:
             msg = (
                 f"the loss grew to {grew:.1f} times what it was: the distilled clips are worse "
                 "than where they started. Lower learning_rate."
             )
-            warnings.warn(msg, ConvergenceWarning, stacklevel=4)
+            warn(msg, ConvergenceWarning)
 
 
 def _plain(parameters):
