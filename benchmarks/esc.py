@@ -12,11 +12,12 @@ its training part and tested on its test part, and trained as the paper trains o
 is a folder in ``DDFAD_DATA`` or a path.
 
 Everything is trained from scratch by ``training_recipe``, with a larger first step size, since
-nothing comes with weights. So it is the differences that compare with the paper's, not the
-accuracies: its networks come from ImageNet, and its teacher from AudioSet. The teacher here is a
-soft vote of three networks that learned the same clips, one vote a fold for all seeds; with
-``--weights``, an AST fine-tuned from there in five epochs. It says what it says about the same
-mixed and augmented batches as the student sees.
+nothing comes with weights: of 1e-3, 3e-3 and 1e-2 the one by which the backbone alone learned most
+of UrbanSound8K. So it is the differences that compare with the paper's, not the accuracies: its
+networks come from ImageNet, and its teacher from AudioSet. The teacher here is a soft vote of three
+networks that learned the same clips, one vote a fold for all seeds; with ``--weights``, an AST
+fine-tuned from there in five epochs. It says what it says about the same mixed and augmented
+batches as the student sees.
 
 Differences are told clip by clip, over the seeds that both have, with an interval of 95 %
 (``_sets.half_width``). On a CPU networks have a quarter of the channels, clips 40 bands and 126
@@ -67,7 +68,7 @@ PAPER = {  # accuracy in %, Tables III and IV
     ("speech_commands", "teacher"): 97.46,
 }
 RECIPES = {"group": "esc50", "official": "speech_commands"}
-RATES = {"group": 1e-3, "official": 1e-3}  # from scratch
+RATES = {"group": 3e-3, "official": 1e-3}  # from scratch
 FOLDS = {"group": 5, "official": 1}
 FINE_TUNING = {"lr": 1e-5, "max_epochs": 5}
 PUBLISHED = {  # Table I, as near as extractors of ours hear: 512 and 128 frames of 128 bands
