@@ -37,7 +37,7 @@ from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, forget, in_batches
 from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.networks import make_network
-from sklearn_ddfad.parameterization import DirectDecoder, joined
+from sklearn_ddfad.parameterization import DirectDecoder, joined, some_of
 
 _TEMPERATURE = 2
 _BALANCED_STEPS, _BALANCED_RATE = 1 / 2, 1 / 2  # of those of the stage before
@@ -673,19 +673,21 @@ def _stored(sets):
 
 
 def first_of_each_class(distilled, n):
-    """Return the first `n` clips of each class: where some go, the rest as they are decoded."""
+    """Return the first `n` clips of each class."""
     kept = [np.flatnonzero(distilled.y == label)[:n] for label in distilled.classes]
     indices = np.sort(np.concatenate(kept))
     if len(indices) == distilled.n_clips:
         return distilled
-    labels = distilled.soft_labels
+    labels, numbers, decoder = distilled.soft_labels, distilled.numbers, distilled.decoder
+    if decoder is not None:
+        numbers, decoder = some_of(numbers, decoder, indices)
     return replace(
         distilled,
         X=distilled.X[indices],
         y=distilled.y[indices],
         soft_labels=None if labels is None else labels[indices],
-        numbers=None,
-        decoder=None,
+        numbers=numbers,
+        decoder=decoder,
     )
 
 

@@ -17,7 +17,7 @@ from sklearn_ddfad.parameterization._base import (
     record_of,
     under,
 )
-from sklearn_ddfad.parameterization._joined import joined
+from sklearn_ddfad.parameterization._joined import joined, some_of
 from sklearn_ddfad.parameterization._spectral import Spectral
 from sklearn_ddfad.parameterization._static import Static
 from sklearn_ddfad.parameterization._waveform import Waveform
@@ -36,5 +36,6 @@ __all__ = [
     "decoder_from_record",
     "joined",
     "record_of",
+    "some_of",
     "under",
 ]

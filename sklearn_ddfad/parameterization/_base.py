@@ -23,6 +23,13 @@ class BaseDecoder(ABC):
     def decode(self, numbers):
         """Return the clips, ``(n_clips, ...)``, of numbers: tensors, by name."""
 
+    def apart(self, numbers):
+        """Return numbers that have a row for each clip, and the decoder of these.
+
+        Where clips share theirs, as spectra do, they are worked out as far as it takes.
+        """
+        return numbers, self
+
     def record(self):
         """Return what decodes, as ``(record, arrays)``: plain JSON types, and NumPy arrays."""
         return {}, {}

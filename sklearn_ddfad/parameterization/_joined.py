@@ -1,5 +1,6 @@
-"""Several sets as one, each kept as it was."""
+"""Several sets as one, each kept as it was, and some clips of a set."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,25 @@ def joined(stored):
         Those of each set; some may be joined already.
     """
     sets = [one for numbers, decoder in stored for one in _sets_of(numbers, decoder)]
+    if len(sets) == 1:
+        return sets[0]
     numbers, decoders = zip(*sets, strict=True)
     return _numbered(numbers), JoinedDecoder([*decoders])
+
+
+def some_of(numbers, decoder, indices):
+    """Return the numbers and the decoder of the clips of a set that some `indices` name."""
+    kept, first = [], 0
+    for part, each in _sets_of(numbers, decoder):
+        rows, each = each.apart(part)
+        n_clips = len(next(iter(rows.values())))
+        own = indices[(first <= indices) & (indices < first + n_clips)] - first
+        if len(own):
+            each = copy(each)
+            each.clips_per_class = each.clips_per_class * len(own) // n_clips
+            kept.append(({name: array[own] for name, array in rows.items()}, each))
+        first += n_clips
+    return joined(kept)
 
 
 def _sets_of(numbers, decoder):

@@ -357,6 +357,12 @@ class SpectralDecoder(Decoder):
         """Return the clips, class by class."""
         return self.inner.decode({self.kept: self._product(numbers)})
 
+    def apart(self, numbers):
+        """Return what the decoder inside makes clips of."""
+        with torch.no_grad():
+            product = self._product({name: torch.from_numpy(a) for name, a in numbers.items()})
+        return {self.kept: product.numpy()}, self.inner
+
     def record(self):
         """Return sizes and counts, and what the decoder inside needs."""
         inner, arrays = record_of(self.inner)
