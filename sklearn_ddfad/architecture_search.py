@@ -1,7 +1,7 @@
 """Which network is best, told by a small set: candidates are trained on it instead of all clips."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clo
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state, check_scalar
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -248,6 +249,10 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     validation_fraction : float, default=0.2
         The part of the training data, of every class in proportion, that candidates are tested on.
         It is larger than that of a distiller: where many are compared, small differences count.
+    scoring : str, callable or None, default=None
+        What candidates are ranked by, as in the searches of scikit-learn: a name such as
+        ``"balanced_accuracy"`` or a function ``(estimator, X, y) -> float``, more being better. The
+        labels it sees are indices into ``classes_``. ``None`` is accuracy.
     refit : bool, default=True
         Whether the best candidate is trained on all of the training data in the end.
     checkpoint : str, Path or None, default=None
@@ -268,9 +273,9 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     ----------
     results_ : pandas.DataFrame
         A row for each candidate, in the order of `space`: ``candidate`` (its name), its options
-        where it is a dict, ``score`` (accuracy on the validation part; NaN if it could not be
-        trained), ``rank`` (1 is best), ``fit_time`` (seconds), ``n_parameters`` (of a network) and
-        ``error`` (what went wrong, or an empty string). Needs pandas.
+        where it is a dict, ``score`` (on the validation part; NaN if it could not be trained),
+        ``rank`` (1 is best), ``fit_time`` (seconds), ``n_parameters`` (of a network) and ``error``
+        (what went wrong, or an empty string). Needs pandas.
     rows_ : list of dict
         The same without pandas.
     best_index_, best_score_ : int, float
@@ -325,6 +330,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ],
         "estimator": [NetworkClassifier, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "refit": ["boolean"],
         "checkpoint": [str, PathLike, None],
         "n_jobs": [Integral, None],
@@ -339,6 +345,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         *,
         estimator=None,
         validation_fraction=0.2,
+        scoring=None,
         refit=True,
         checkpoint=None,
         n_jobs=None,
@@ -349,6 +356,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.proxy = proxy
         self.estimator = estimator
         self.validation_fraction = validation_fraction
+        self.scoring = scoring
         self.refit = refit
         self.checkpoint = checkpoint
         self.n_jobs = n_jobs
@@ -400,7 +408,8 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         with shelf.given_back_if_refused():
             self.proxy_ = self._proxy_set(learned, seed_of_proxy, shelf.folder)
         is_shortened = self.proxy == "early_stopping"
-        trial = _Trial(self._learned_from(learned), tested, is_shortened, self.classes_, seed)
+        learned = self._learned_from(learned)
+        trial = _Trial(learned, tested, is_shortened, self.classes_, self.scoring, seed)
         self._keep(names, candidates, self._tried(trial, estimators, shelf, rng))
         if self.refit:
             started = perf_counter()
@@ -478,7 +487,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             parameters["validation_fraction"] = self.validation_fraction
         else:
             parameters["validation"] = (given[0].fingerprint(), given[1])
-        parameters["random_state"] = self.random_state
+        parameters |= {"scoring": self.scoring, "random_state": self.random_state}
         return Checkpoint(self.checkpoint, parameters, X, codes)
 
     def _split(self, X, codes, given, rng):
@@ -551,7 +560,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             trial, [(i, estimators[i]) for i in missing], self.n_jobs, "generator_unordered"
         )
         n_found = len(rows) - len(missing)
-        best = max((row["score"] for row in rows if row), default=0)
+        best = max((row["score"] for row in rows if row), default=np.nan)
         with tqdm(
             desc="candidates",
             total=len(rows),
@@ -578,7 +587,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             msg = f"{len(failed)} of {len(rows)} candidates could not be trained and rank last: "
             warn(msg + told, FitFailedWarning)
         scores = np.array([row["score"] for row in rows])
-        ranks = rankdata(-np.nan_to_num(scores, nan=-1), method="min").astype(int)
+        ranks = rankdata(np.where(np.isnan(scores), np.inf, -scores), method="min").astype(int)
         self.best_index_ = int(ranks.argmin())
         self.best_score_ = float(scores[self.best_index_])
         self.best_architecture_ = candidates[self.best_index_]
@@ -624,6 +633,12 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def predict_proba(self, X):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         return self._ask("predict_proba", X)
+
+    def score(self, X, y):
+        """Return the score of the best candidate, by `scoring`; parameters as in :meth:`fit`."""
+        if self.scoring is None:
+            return super().score(X, y)
+        return check_scoring(self, self.scoring)(self, X, y)
 
     def _ask(self, method, X):
         check_is_fitted(self, "rows_")
@@ -717,6 +732,7 @@ class _Trial:
     tested: tuple
     is_shortened: bool
     class_names: np.ndarray
+    scoring: str | Callable | None
     seed: int
 
     def __call__(self, i, estimator):
@@ -749,7 +765,9 @@ class _Trial:
             if not np.isfinite(probabilities).all():
                 msg = "its training diverged, and it predicts NaN."
                 raise ArithmeticError(msg)
-        return float(np.mean(in_batches(estimator.predict, X) == y))
+        if self.scoring is None:
+            return float(np.mean(in_batches(estimator.predict, X) == y))
+        return float(check_scoring(estimator, self.scoring)(estimator, X[:], y))
 
 
 def _n_parameters(estimator):

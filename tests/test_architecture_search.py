@@ -14,6 +14,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from skorch import NeuralNetClassifier
@@ -351,6 +352,41 @@ def test_options_are_columns_and_parameters_are_counted(images):
     assert results["n_parameters"].tolist() == built
 
 
+def test_candidates_are_ranked_by_the_scoring_asked_for(tmp_path):
+    """Who says the common class always is right most often, and yet knows nothing."""
+    y = WORDS[np.repeat([0, 2], [80, 20])]
+    X = np.random.default_rng(0).normal(size=(100, 1)) + np.repeat([0, 1.5], [80, 20])[:, None]
+    space = {"usual": DummyClassifier(), "line": LogisticRegression(class_weight="balanced")}
+    options = {"proxy": "whole", "random_state": 0, "checkpoint": tmp_path}
+    by_accuracy = ArchitectureSearch(space, **options).fit(X, y)
+    assert by_accuracy.best_index_ == 0
+    assert by_accuracy.score(X, y) == 0.8
+    with pytest.raises(ValueError, match="belongs to a fit with other parameters"):
+        ArchitectureSearch(space, scoring="balanced_accuracy", **options).fit(X, y)
+
+    options["checkpoint"] = tmp_path / "fair"
+    fair = ArchitectureSearch(space, scoring="balanced_accuracy", **options).fit(X, y)
+    assert (fair.rows_[0]["score"], fair.best_index_) == (0.5, 1)
+    line = clone(space["line"]).fit(X, y)
+    assert fair.score(X, y) == balanced_accuracy_score(y, line.predict(X))
+
+
+def far_below_zero(estimator, X, y):
+    return -1e6 - len(X)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "ranks"), [("neg_log_loss", [3, 2, 1]), (far_below_zero, [3, 1, 1])]
+)
+def test_scores_below_zero_rank_before_what_could_not_be_trained(rows, scoring, ranks):
+    known = {"prior": DummyClassifier(), "line": LogisticRegression()}
+    space = {"broken": KNeighborsClassifier(50), **known}
+    with pytest.warns(FitFailedWarning, match="broken"):
+        search = ArchitectureSearch(space, RandomSelector(3), scoring=scoring).fit(*rows)
+    assert [row["rank"] for row in search.rows_] == ranks
+    assert search.best_score_ < 0
+
+
 def test_names_functions_and_classes_of_networks_are_candidates(images):
     space = ["mlp", ConvNet, plain_network]
     judge = network_classifier(n_steps=20, device="cpu")
@@ -492,6 +528,7 @@ def test_a_search_where_all_fail_says_why(rows, witness):
         ({"proxy": "early_stopping"}, "early stopping shortens the training of networks"),
         ({"proxy": RandomSelector(20)}, "lower cpc"),
         ({"proxy": RandomSelector}, "'proxy' parameter"),
+        ({"scoring": "acuracy"}, "'scoring' parameter"),
         ({"space": [{"depth": 0}, "resnet18"]}, "none of the 2 candidates can be .* depth=0"),
         (
             {"space": ["mlp"], "estimator": network_classifier(mixup=5.0)},
