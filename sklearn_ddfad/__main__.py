@@ -34,6 +34,7 @@ _FEATURES = {
     "lpcc": "LPCC",
     "logmel": "LogMelSpectrogram",
 }
+_NETWORKS = ("auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11")
 _PARAMETERIZATIONS = {
     "direct": "Direct",
     "static": "Static",
@@ -396,6 +397,7 @@ def _reducer(options):
     name, settings = _METHODS[options.method]
     reducer = getattr(sklearn_ddfad, name)(
         options.cpc,
+        network=options.network,
         estimator=DummyClassifier(),  # it is judged in the table, by others
         device=options.device,
         random_state=options.seed,
@@ -436,7 +438,8 @@ def _judged(name, sets, test, options, seconds_to_make):
 
     from sklearn_ddfad import evaluate, network_classifier
 
-    judge = network_classifier(device=options.device, **_given(options, "n_steps"))
+    settings = _given(options, "network", "n_steps")
+    judge = network_classifier(device=options.device, **settings)
     results = [
         evaluate(
             judged.X,
@@ -497,7 +500,7 @@ def _report(options, recordings, distilled, rows):
         "seed": options.seed,
         "judge_seeds": list(_seeds(options)),
         "distiller": distilled.provenance["parameters"],
-        "judge": _given(options, "n_steps"),
+        "judge": _given(options, "network", "n_steps"),
         "learning_rate": distilled.learning_rate,
         "table": rows,
         "peak_memory_gb": peak_memory(),
@@ -628,6 +631,9 @@ def _add_source(parser):
     add("source", metavar="SOURCE", help="folder with a metadata.csv or with a sub-folder per "
         "class; or fsdd, spoken digits ($DDFAD_DATA/fsdd, else downloaded, else generated words); "
         "or demo, generated words")  # fmt: skip
+    add("--network", choices=_NETWORKS, default="auto",
+        help="what learns from a set and judges it, and what clips are distilled on (default auto: "
+        "a ConvNet for images of features)")  # fmt: skip
     add("--repeats", type=_at_least(1), default=5, metavar="N", help="judges (default 5)")
     add("--judge-steps", type=_at_least(1), dest="n_steps", default=argparse.SUPPRESS,
         metavar="N", help="steps that a judge is trained for")  # fmt: skip

@@ -18,10 +18,17 @@ import pytest
 from matplotlib.image import imread
 from sklearn.utils import Bunch
 
-from sklearn_ddfad import DistilledSet, __main__, load_audio_folder, make_audio_classification
+from sklearn_ddfad import (
+    DistilledSet,
+    __main__,
+    load_audio_folder,
+    make_audio_classification,
+    network_classifier,
+)
 from sklearn_ddfad.__main__ import main
 from sklearn_ddfad._report import Column, peak_memory, picture, table
 from sklearn_ddfad.datasets._files import write_audio
+from sklearn_ddfad.networks import NETWORKS
 
 JUDGES = ["--repeats", "2", "--judge-steps", "1"]
 TINY = ["--experts", "1", "--max-iter", "4", "--student-steps", "1", *JUDGES]
@@ -205,6 +212,25 @@ def test_methods_and_features_are_one_word_each(method, features, words, tmp_pat
     extractor = DistilledSet.load(tmp_path / "out" / "distilled.safetensors").extractor
     assert type(extractor).__name__ == __main__._FEATURES[features]
     assert run(capsys, "evaluate", tmp_path / "out", words, *JUDGES)[0] == 0
+
+
+def test_the_network_that_is_named_distils_and_judges(words, tmp_path, capsys, monkeypatch):
+    """Another may judge the same set later."""
+    assert set(__main__._NETWORKS) == {"auto", *NETWORKS}
+    judges = []
+
+    def noted(**options):
+        judges.append(network_classifier(**options))
+        return judges[-1]
+
+    monkeypatch.setattr("sklearn_ddfad.network_classifier", noted)
+    argv = ["distill", words, "--cpc", 1, "--out", tmp_path / "out", "--no-whole", *JUDGES]
+    assert run(capsys, *argv, "--method=dm", "--max-iter=1", "--network=mlp")[0] == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["distiller"]["network"] == report["judge"]["network"] == "mlp"
+    argv = ["evaluate", tmp_path / "out", words, *JUDGES]
+    assert run(capsys, *argv, "--network=resnet18")[0] == 0
+    assert [judge.module__network for judge in judges] == ["mlp", "mlp", "resnet18"]
 
 
 COUNTS = ("clips", "numbers_kept")
