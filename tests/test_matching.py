@@ -226,6 +226,27 @@ def test_under_the_identity_the_means_of_the_classes_are_found():
         np.testing.assert_allclose(mean, X[y == label].mean(axis=0), atol=0.01)
 
 
+@pytest.mark.parametrize("cpc", [1, 4, 45])
+def test_however_many_clips_they_are_not_led_away_from_where_they_begin(cpc):
+    """Most of a class is near its mean already; batches of few clips say so with much noise."""
+    X, y = rows(150)
+    options = {"network": "mlp", "batch_size": 8, "max_iter": 300, "validation_fraction": 0}
+
+    def missed(learning_rate):
+        few = DistributionDistiller(
+            cpc,
+            learning_rate=learning_rate,
+            estimator=DummyClassifier(),
+            random_state=0,
+            **options,
+        )
+        few = few.fit(X, y).distilled_
+        means = [few.X[few.y == c].mean(axis=0) - X[y == c].mean(axis=0) for c in range(3)]
+        return np.square(means).sum()
+
+    assert missed(0.05) < 0.5 * missed(1e-9)
+
+
 # -- the estimators ------------------------------------------------------------------------------
 
 QUICK = {"cpc": 1, "estimator": LogisticRegression(), "max_iter": 8, "random_state": 0}

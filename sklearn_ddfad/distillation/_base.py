@@ -120,6 +120,10 @@ class BaseDistiller(BaseReducer):
     def _iterations(self, n_clips):
         """Return how many updates `n_clips` take where ``max_iter`` is None."""
 
+    def _step_size(self, clips_per_class):
+        """Return the step size of Adam on so many clips of each class."""
+        return self.learning_rate
+
     def check_task(self, input_shape, classes):
         """Refuse, before any work, clips or classes that nothing can be made of."""
         super().check_task(input_shape, classes)
@@ -149,7 +153,7 @@ class BaseDistiller(BaseReducer):
             decoder,
             decoder.encode(clips, small_codes),
             small_codes,
-            self.learning_rate,
+            self._step_size(decoder.clips_per_class),
             self.device_,
             draw_seed(rng),
             soft_labels=self.soft_labels,

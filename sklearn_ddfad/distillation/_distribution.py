@@ -6,6 +6,7 @@ Nothing is trained and nothing is differentiated twice, which makes it the cheap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import sqrt
 
 import torch
 from torch.nn.functional import one_hot
@@ -95,7 +96,8 @@ class DistributionDistiller(BaseDistiller):
     batch_size : int, default=64
         Real clips of each class that a mean is taken over.
     learning_rate : float, default=0.05
-        Step size of Adam on the clips, in standardised units.
+        Step size of Adam on one clip a class, in standardised units; with `n` clips a class it is
+        1/√n of that. Their mean is as much nearer to that of all, and would be led away from it.
     augmentation : "auto", None or Augmentation, default="auto"
         Applied to real and distilled clips of a class alike; ``"auto"`` is ``Augmentation()`` for
         feature images, None for rows.
@@ -190,6 +192,10 @@ class DistributionDistiller(BaseDistiller):
 
     def _iterations(self, n_clips):
         return 1000
+
+    def _step_size(self, clips_per_class):
+        """Return a step as long as the mean of random clips is away from that of all."""
+        return self.learning_rate / sqrt(clips_per_class)
 
     def _matching_loss(self, X, codes, rng, checkpoint):
         """Return the loss against means of real clips."""
