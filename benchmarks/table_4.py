@@ -13,7 +13,7 @@ them, and there is room for three times the clips. On a CPU experts are trained 
 and for twenty clips a class.
 Strategies: ``eeil``; ``scratch``, a new network each time, trained on the memory alone;
 ``finetune``, without a memory, the lower bound; ``joint``, a new network each time, trained on all
-clips of all classes so far, the upper bound.
+clips of all classes so far, what a memory is to come near.
 
 The figure compared is the average incremental accuracy: on test clips of all classes so far, the
 mean over the steps, without the first as in EEIL; with the first it is in the file, too, as are

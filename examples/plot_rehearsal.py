@@ -79,7 +79,8 @@ for name, classifier in ways.items():
     results[name] = incremental_scores(y_test, said, steps)
 
 # %%
-# The fourth knows no steps: each time it learns all clips so far anew. That is as good as it gets.
+# The fourth knows no steps: each time it learns all clips so far anew. That is what the
+# others are to come near.
 
 joint, said = RehearsalClassifier(None, **common), []
 for i in range(len(steps)):

@@ -34,6 +34,7 @@ _FEATURES = {
     "lpcc": "LPCC",
     "logmel": "LogMelSpectrogram",
 }
+_FLAGS = {"max_iter": "--max-iter", "n_experts": "--experts", "student_steps": "--student-steps"}
 _NETWORKS = ("auto", "convnet", "efficientnetv2", "mlp", "resnet18", "vgg11")
 _PARAMETERIZATIONS = {
     "direct": "Direct",
@@ -154,8 +155,8 @@ def evaluate(options):
     extractor = distilled.extractor.set_params(device=options.device)
     split = options.split or distilled.provenance.get("split", "auto")
     recordings = _recordings(options, split, extractor.sample_rate_)
-    _check_known(recordings.y_test, distilled.y, "in the distilled set")
-    test = extractor.transform(recordings.test), recordings.y_test
+    y_test = _named_alike(recordings.y_test, distilled.classes)
+    test = extractor.transform(recordings.test), y_test
     row = _judged("distilled", [distilled] * options.repeats, test, options, None)
     print(f"\n{table([row])}\n{_RECIPE}")
 
@@ -350,6 +351,19 @@ def _check_known(y, y_known, where):
         raise ValueError(msg)
 
 
+def _named_alike(y, classes):
+    """Return the labels of one folder as those of another, where ``0`` may be a name, or a number.
+
+    A folder has numbers where all its classes are named so.
+    """
+    import numpy as np
+
+    names = classes.astype(str)
+    _check_known(y.astype(str), names, "in the distilled set")
+    places = {name: i for i, name in enumerate(names)}
+    return classes[np.array([places[name] for name in y.astype(str)], dtype=int)]
+
+
 # ------------------------------------------------------------------------------------------
 # The sets of the table, and their judges
 # ------------------------------------------------------------------------------------------
@@ -404,9 +418,10 @@ def _reducer(options):
         **settings,
     )
     known = reducer.get_params(deep=False)
-    given = _given(options, "max_iter", "n_experts", "student_steps")
+    given = _given(options, *_FLAGS)
     if unknown := given.keys() - known.keys():
-        msg = f"--method {options.method} has no {', '.join(sorted(unknown))}; leave it out."
+        flags = [_FLAGS[name] for name in sorted(unknown)]
+        msg = f"--method {options.method} has no {', '.join(flags)}; leave it out."
         raise ValueError(msg)
     if options.cache and "memory" not in known:
         msg = f"--method {options.method} has no experts to keep in --cache; leave it out."
@@ -633,7 +648,8 @@ def _add_source(parser):
         "or demo, generated words")  # fmt: skip
     add("--network", choices=_NETWORKS, default="auto",
         help="what learns from a set and judges it, and what clips are distilled on (default auto: "
-        "a ConvNet for images of features)")  # fmt: skip
+        "a ConvNet for images of features; efficientnetv2 judges, but has batch normalisation, and "
+        "no distiller takes it)")  # fmt: skip
     add("--repeats", type=_at_least(1), default=5, metavar="N", help="judges (default 5)")
     add("--judge-steps", type=_at_least(1), dest="n_steps", default=argparse.SUPPRESS,
         metavar="N", help="steps that a judge is trained for")  # fmt: skip

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clo
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state, check_scalar
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -125,10 +125,11 @@ def rank_agreement(scores, truth, *, top=0.05, n_bootstrap=1000, random_state=0)
     Parameters
     ----------
     scores : array-like of shape (n_candidates,)
-        Accuracies, fractions, after training on a proxy: ``search.results_["score"]``. NaN, of one
-        that could not be trained, counts as 0.
+        What they score after training on a proxy, accuracy or any other of which more is better:
+        ``search.results_["score"]``. NaN, of one that could not be trained, counts as 0, or as the
+        worst of the others if that is less.
     truth : array-like of shape (n_candidates,)
-        Accuracies of the same candidates after training on all clips.
+        What the same candidates score after training on all clips.
     top : float, default=0.05
         The share of candidates, best by `truth`, rounded up, that count as the top.
     n_bootstrap : int, default=1000
@@ -141,7 +142,7 @@ def rank_agreement(scores, truth, *, top=0.05, n_bootstrap=1000, random_state=0)
     result : dict
         ``n`` and ``n_top``; the rank correlations ``spearman`` and ``kendall`` (tau-b, which allows
         for ties) over all, ``spearman_top`` and ``kendall_top`` over the top; ``regret``, how much
-        less true accuracy the candidate that scores best has than the truly best. A correlation is
+        lower the truth of the candidate that scores best has than the truly best. A correlation is
         NaN where all are alike on either side. And the interval of 95 % of each, the percentiles
         over the samples that it is defined for: ``spearman_interval``, ...
 
@@ -163,7 +164,7 @@ def rank_agreement(scores, truth, *, top=0.05, n_bootstrap=1000, random_state=0)
     (0.4, 0.01)
     """
     check_scalar(top, "top", Real, min_val=0, max_val=1, include_boundaries="right")
-    scores, truth = (np.nan_to_num(np.asarray(values, dtype=float)) for values in (scores, truth))
+    scores, truth = (_ranked_last(np.asarray(values, dtype=float)) for values in (scores, truth))
     check_consistent_length(scores, truth)
     if len(scores) < 2:
         msg = f"there is nothing to rank: {len(scores)} candidate; give two or more."
@@ -184,6 +185,11 @@ def rank_agreement(scores, truth, *, top=0.05, n_bootstrap=1000, random_state=0)
         result[name] = float(measure(*pair))
         result[f"{name}_interval"] = _interval(measure, *pair, n_bootstrap, rng)
     return result
+
+
+def _ranked_last(values):
+    """Return scores in which what failed counts as 0, or as the worst where that is less."""
+    return np.nan_to_num(values, nan=np.nanmin(values, initial=0))
 
 
 def _spearman(scores, truth):
@@ -216,10 +222,14 @@ def _interval(measure, scores, truth, n_bootstrap, rng):
 # ------------------------------------------------------------------------------------------
 
 
-def _tells_probabilities(search):
-    """Tell whether the best candidate does; before there is one, it is taken to."""
-    best = vars(search).get("best_estimator_")
-    return best is None or hasattr(best, "predict_proba")
+def _best_has(method):
+    """Return what tells whether the best candidate does; before there is one, it is taken to."""
+
+    def tell(search):
+        best = vars(search).get("best_estimator_")
+        return best is None or hasattr(best, method)
+
+    return tell
 
 
 class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
@@ -251,8 +261,8 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         It is larger than that of a distiller: where many are compared, small differences count.
     scoring : str, callable or None, default=None
         What candidates are ranked by, as in the searches of scikit-learn: a name such as
-        ``"balanced_accuracy"`` or a function ``(estimator, X, y) -> float``, more being better. The
-        labels it sees are indices into ``classes_``. ``None`` is accuracy.
+        ``"balanced_accuracy"`` or a function ``(estimator, X, y) -> float``, more being better.
+        ``None`` is accuracy.
     refit : bool, default=True
         Whether the best candidate is trained on all of the training data in the end.
     checkpoint : str, Path or None, default=None
@@ -488,6 +498,7 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         else:
             parameters["validation"] = (given[0].fingerprint(), given[1])
         parameters |= {"scoring": self.scoring, "random_state": self.random_state}
+        parameters["classes"] = self.classes_.tolist()
         return Checkpoint(self.checkpoint, parameters, X, codes)
 
     def _split(self, X, codes, given, rng):
@@ -495,6 +506,13 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if given is not None:
             return (X, codes), given
         train, test = hold_out(codes, self.validation_fraction, rng)
+        counts = np.bincount(codes)
+        if counts.min() < 2:
+            msg = (
+                f"class {self.classes_[counts.argmin()]} has one clip, which cannot be both "
+                "learned from and tested on; leave it out, or give X_val and y_val."
+            )
+            raise ValueError(msg)
         if not len(test):
             msg = (
                 f"n_samples = {len(codes)} clips of {len(self.classes_)} classes leave no "
@@ -629,16 +647,34 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """
         return self._ask("predict", X)
 
-    @available_if(_tells_probabilities)
+    @available_if(_best_has("predict_proba"))
     def predict_proba(self, X):
         """Return the probability of each class, shape ``(n_clips, n_classes)``."""
         return self._ask("predict_proba", X)
 
-    def score(self, X, y):
-        """Return the score of the best candidate, by `scoring`; parameters as in :meth:`fit`."""
+    @available_if(_best_has("decision_function"))
+    def decision_function(self, X):
+        """Return how sure the best candidate is of each class, as its own ``decision_function``."""
+        return self._ask("decision_function", X)
+
+    def score(self, X, y, sample_weight=None):
+        """Return the score of the best candidate, by `scoring`.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Clips and labels, as in :meth:`fit`.
+        sample_weight : array-like of shape (n_clips,) or None, default=None
+            How much each counts, where `scoring` allows for it.
+
+        Returns
+        -------
+        score : float
+        """
         if self.scoring is None:
-            return super().score(X, y)
-        return check_scoring(self, self.scoring)(self, X, y)
+            return super().score(X, y, sample_weight)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return get_scorer(self.scoring)(self, X, y, **weights)
 
     def _ask(self, method, X):
         check_is_fitted(self, "rows_")
@@ -680,7 +716,7 @@ def _check_candidate(name, candidate, *, must_be_net):
         except TypeError as error:
             msg = f"space has a candidate {dict(candidate)} that is no ConvNet: {error}."
             raise ValueError(msg) from error
-    elif not (callable(candidate) or candidate in {*NETWORKS, "auto"}):
+    elif not (callable(candidate) or candidate in [*NETWORKS, "auto"]):
         msg = (
             f"space has a candidate {candidate!r}; give options of ConvNet, 'auto' or one of "
             f"{sorted(NETWORKS)}, a callable, or a classifier."
@@ -767,7 +803,35 @@ class _Trial:
                 raise ArithmeticError(msg)
         if self.scoring is None:
             return float(np.mean(in_batches(estimator.predict, X) == y))
-        return float(check_scoring(estimator, self.scoring)(estimator, X[:], y))
+        named = _Named(estimator, self.class_names)
+        return float(get_scorer(self.scoring)(named, X[:], self.class_names[y]))
+
+
+class _Named(ClassifierMixin, BaseEstimator):
+    """A candidate, which knows class indices, as a scorer meets it: it tells labels."""
+
+    def __init__(self, estimator, classes):
+        self.estimator = estimator
+        self.classes = classes
+
+    @property
+    def classes_(self):
+        """The labels there are."""
+        return self.classes
+
+    def predict(self, X):
+        """Return labels."""
+        return self.classes[self.estimator.predict(X)]
+
+    @available_if(lambda self: hasattr(self.estimator, "predict_proba"))
+    def predict_proba(self, X):
+        """Return what the candidate does."""
+        return self.estimator.predict_proba(X)
+
+    @available_if(lambda self: hasattr(self.estimator, "decision_function"))
+    def decision_function(self, X):
+        """Return what the candidate does."""
+        return self.estimator.decision_function(X)
 
 
 def _n_parameters(estimator):

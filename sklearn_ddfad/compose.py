@@ -176,11 +176,15 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         ValueError
             If the distiller learns soft labels, which this door cannot hand on.
         """
+        self.check_hard_labels()
+        distilled = self.fit(X, y).distiller_.distilled_
+        return distilled.X.copy(), distilled.y.copy()
+
+    def check_hard_labels(self):
+        """Refuse a distiller that learns soft labels, which ``fit_resample`` cannot hand on."""
         if getattr(self.distiller, "soft_labels", False):
             msg = "fit_resample hands on hard labels only; set soft_labels=False."
             raise ValueError(msg)
-        distilled = self.fit(X, y).distiller_.distilled_
-        return distilled.X.copy(), distilled.y.copy()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

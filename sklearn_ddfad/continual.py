@@ -28,6 +28,7 @@ from sklearn_ddfad._training import (
 from sklearn_ddfad._validation import (
     HasMethods,
     Interval,
+    Rows,
     StrOptions,
     check_features,
     check_labels,
@@ -35,9 +36,10 @@ from sklearn_ddfad._validation import (
 )
 from sklearn_ddfad.augmentation import resolve_augmentation
 from sklearn_ddfad.base import BaseReducer, forget, in_batches
+from sklearn_ddfad.compose import DistillationSampler
 from sklearn_ddfad.distilled_set import DistilledSet
 from sklearn_ddfad.networks import make_network
-from sklearn_ddfad.parameterization import DirectDecoder, joined, some_of
+from sklearn_ddfad.parameterization import Direct, DirectDecoder, joined, some_of
 
 _TEMPERATURE = 2
 _BALANCED_STEPS, _BALANCED_RATE = 1 / 2, 1 / 2  # of those of the stage before
@@ -274,9 +276,9 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         forget(self)
         steps = [self._check_step(memory.X, memory.y)[1]]
         module = self._network(steps)
-        memory = self._within_size(remembered(memory), steps)
-        losses = [self._learn(module, memory, steps)]
-        return self._settle(steps, module, memory, losses, n_clips=memory.n_clips)
+        kept = self._within_size(remembered(memory), steps)
+        losses = [self._learn(module, kept, steps)]
+        return self._settle(steps, module, kept, losses, n_clips=memory.n_clips)
 
     def predict(self, X):
         """Return the label of each clip, one of all learned so far.
@@ -346,13 +348,9 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         apart = np.random.RandomState([self._seed, len(steps), 1])  # networks are alike for all
         is_seeded = self.random_state is not None
         keeper = fresh(self.memory, apart) if is_seeded else clone(self.memory)
-        if hasattr(keeper, "_parameter_constraints"):  # checked before anything is trained
-            keeper._validate_params()
-        if isinstance(keeper, BaseReducer):
-            keeper.set_params(estimator=DummyClassifier())
-            keeper.check_task(self.input_shape_, step.classes)
-            if self.strategy == "scratch" and looks_through_a_network(keeper):
-                keeper.set_params(network=self.network)
+        _check_parameters(keeper)
+        if self.strategy == "scratch" and looks_through_a_network(keeper):
+            keeper.set_params(network=self.network)
         for name, value in keeper.get_params().items():
             last = name.rpartition("__")[2]
             if last == "checkpoint" and value is not None:
@@ -361,6 +359,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 cpc = value if share is None else min(value, share)
                 _check_fewer(cpc, step)
                 keeper.set_params(**{name: cpc})
+        _check_task(keeper, step)
         return keeper
 
     def _share(self, steps):
@@ -411,7 +410,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         )
         learner = _Learner(
             **judge.get_params(deep=False),
-            teachers=teachers,
+            teachers=[deepcopy(teacher).to(judge.device) for teacher in teachers],
             heads=[slice(*ends) for ends in pairwise(stops)],
         )
         learner.fit(clips.X, probabilities(clips, np.concatenate(steps)))
@@ -463,6 +462,25 @@ def _check_new(classes, known):
             "Leave them out, or call fit to learn everything anew."
         )
         raise ValueError(msg)
+
+
+def _check_parameters(keeper):
+    """Refuse a memory that cannot be, whatever the clips."""
+    if isinstance(keeper, DistillationSampler):
+        keeper.check_hard_labels()
+        _check_parameters(keeper.distiller)
+    if hasattr(keeper, "_parameter_constraints"):
+        keeper._validate_params()
+
+
+def _check_task(keeper, step):
+    """Refuse a memory that cannot be made of the clips of a step, as far as can be seen."""
+    reducer = keeper.distiller if isinstance(keeper, DistillationSampler) else keeper
+    if isinstance(reducer, BaseReducer):
+        reducer.set_params(estimator=DummyClassifier())
+        reducer.check_task(step.X.shape[1:], step.classes)
+        codes = np.searchsorted(step.classes, step.y)
+        (reducer.parameterization or Direct()).plan(Rows(step.X), codes, reducer.cpc)
 
 
 def _check_fewer(cpc, step):
@@ -633,7 +651,8 @@ def _takes_images(sampler):
 def remembered(distilled):
     """Return a set as part of a memory: no step size goes with it, and how it was heard does."""
     extractor = distilled.extractor or getattr(distilled.decoder, "extractor", None)
-    return replace(distilled, learning_rate=None, extractor=extractor)
+    X = np.asarray(distilled.X, np.float32)
+    return replace(distilled, X=X, learning_rate=None, extractor=extractor)
 
 
 def merged(first, second):
@@ -737,7 +756,8 @@ def incremental_scores(y_true, predictions, steps):
     Raises
     ------
     ValueError
-        If numbers of clips or steps do not fit, or a step has no test clips.
+        If numbers of clips or steps do not fit, a step has no test clips, or strings are to be
+        compared with numbers.
 
     References
     ----------
@@ -756,7 +776,12 @@ def incremental_scores(y_true, predictions, steps):
     (array([1.  , 0.75]), 0.5)
     """
     y_true, predictions = np.asarray(y_true), np.asarray(predictions)
-    members = [np.isin(y_true, np.asarray(classes)) for classes in steps]
+    steps = [np.asarray(classes) for classes in steps]
+    kinds = {array.dtype.kind for array in (y_true, predictions, *steps)}
+    if "U" in kinds and kinds & {*"biuf"}:
+        msg = "some labels of y_true, predictions and steps are strings, and some are numbers."
+        raise ValueError(msg)
+    members = [np.isin(y_true, classes) for classes in steps]
     n_steps = len(members)
     if predictions.shape != (n_steps, len(y_true)):
         msg = (

@@ -14,9 +14,10 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from torch import nn
@@ -193,6 +194,9 @@ def test_a_candidate_that_failed_counts_as_the_worst():
     failed = rank_agreement([0.4, np.nan, 0.9], [0.5, 0.3, 0.8], n_bootstrap=1)
     assert failed["spearman"] == pytest.approx(1)
     assert rank_agreement([0.9, 0.1], [np.nan, 0.7], n_bootstrap=1)["regret"] == 0.7
+    losses = rank_agreement([-0.5, np.nan, -0.9], [-0.4, np.nan, -2], n_bootstrap=1)
+    assert (losses["regret"], round(losses["spearman"], 9)) == (0, 1)
+    assert rank_agreement([np.nan] * 2, [0.5, 0.6], n_bootstrap=1)["regret"] == pytest.approx(0.1)
 
 
 def test_an_interval_is_told_from_samples_and_holds_the_truth_most_times():
@@ -371,6 +375,46 @@ def test_candidates_are_ranked_by_the_scoring_asked_for(tmp_path):
     assert fair.score(X, y) == balanced_accuracy_score(y, line.predict(X))
 
 
+def who_is_asked(estimator, X, y):
+    """Return 1 where what is said is of the kind that is asked for."""
+    said, known = set(estimator.predict(X)), set(estimator.classes_)
+    return float(said <= known == {*y})
+
+
+@pytest.mark.parametrize("names", [[1, 2, 3], ["no", "so", "yes"]])
+@pytest.mark.parametrize("scoring", ["f1_macro", "roc_auc_ovr", who_is_asked])
+def test_a_search_scores_as_its_candidates_were_scored(rows, names, scoring):
+    X, y = rows[0], np.array(names)[np.arange(60) % 3]
+    space = {"line": LogisticRegression(), "bayes": GaussianNB()}
+    search = ArchitectureSearch(space, "whole", scoring=scoring, random_state=0)
+    search.fit(X, y, X_val=X, y_val=y)
+    assert search.score(X, y) == search.best_score_ > 0.9
+
+
+def test_the_class_that_counts_is_the_same_when_candidates_are_chosen_and_later():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    y = np.repeat([1, 2], [40, 160])
+    X[y == 2] += 0.7
+    search = ArchitectureSearch([LinearSVC()], "whole", scoring="f1").fit(X, y, X_val=X, y_val=y)
+    assert search.best_score_ == f1_score(y, search.predict(X), pos_label=1)
+    with pytest.raises(ValueError, match="pos_label=1 is not a valid label"):
+        ArchitectureSearch([LinearSVC()], "whole", scoring="f1").fit(X, y.astype(str))
+
+
+def test_the_best_is_asked_for_decisions_and_clips_have_weights():
+    X = np.random.default_rng(0).normal(size=(80, 2)).astype(np.float32)
+    y = np.tile(["low", "high"], 40)
+    X[y == "low"] -= 1
+    weights = np.where(y == "low", 1.0, 2.0)
+    search = ArchitectureSearch([LinearSVC()], "whole", scoring="roc_auc", random_state=0)
+    best = search.fit(X, y).best_estimator_
+    assert search.score(X, y) == roc_auc_score(y == "low", search.decision_function(X))
+    np.testing.assert_array_equal(search.decision_function(X), best.decision_function(X))
+    search.set_params(scoring=None)
+    assert search.score(X, y, weights) == best.score(X, y, weights)
+    assert search.set_params(scoring="accuracy").score(X, y, weights) == best.score(X, y, weights)
+
+
 def far_below_zero(estimator, X, y):
     return -1e6 - len(X)
 
@@ -535,12 +579,21 @@ def test_a_search_where_all_fail_says_why(rows, witness):
             "mixup == 5.0, must be <= 1",
         ),
         ({"validation_fraction": 0.01}, "leave no validation part with every class"),
+        ({"space": [["mlp"]]}, r"a candidate \['mlp'\]; give options of ConvNet"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_trained(rows, witness, options, said):
     search = ArchitectureSearch(**{"space": [witness()], "proxy": "whole"} | options)
     with pytest.raises(ValueError, match=said):
         search.fit(*rows)
+    assert not witness.learned
+
+
+def test_a_class_of_one_clip_is_named(rows, witness):
+    X, y = rows
+    y = np.append(y[1:], "once")
+    with pytest.raises(ValueError, match="class once has one clip, which cannot be both"):
+        ArchitectureSearch([witness()], "whole").fit(X, y)
     assert not witness.learned
 
 
@@ -616,13 +669,15 @@ def test_a_proxy_that_is_refused_leaves_the_folder_to_another(rows, tmp_path):
     search.set_params(proxy__cpc=4).fit(*rows)
 
 
-@pytest.mark.parametrize("change", ["data", "proxy", "validation_fraction"])
+@pytest.mark.parametrize("change", ["data", "labels", "proxy", "validation_fraction"])
 def test_a_checkpoint_of_another_search_is_refused(rows, tmp_path, change):
     X, y = rows
     search = ArchitectureSearch([GaussianNB()], RandomSelector(3), checkpoint=tmp_path)
     search.fit(X, y)
     if change == "data":
         X = X + 1
+    elif change == "labels":
+        y = np.char.add("not ", y)
     elif change == "proxy":
         search.set_params(proxy__cpc=4)
     else:

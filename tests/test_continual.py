@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from sklearn_ddfad import (
+    FDMFCC,
     MLP,
     ConvNet,
     DistillationSampler,
@@ -315,6 +316,14 @@ class Remembering(nn.Sequential):
         ({"network": lambda shape, n: nn.Linear(*shape, n)}, "Linear does not end in a linear"),
         ({"augmentation": "loud"}, "augmentation='loud' must be"),
         ({"memory": RandomSelector(30)}, "cpc=30 clips of 6 classes, 180, .* lower cpc"),
+        ({"memory": RandomSelector(2, parameterization=Static())}, "keeps the first of the three"),
+        ({"memory": RandomSelector(2, parameterization=Spectral("foo"))}, "kernels='foo'"),
+        ({"memory": DistributionDistiller(2, parameterization=Waveform(FDMFCC()))}, "not fitted"),
+        (
+            {"memory": DistillationSampler(GradientDistiller(2, soft_labels=True))},
+            "hard labels only; set soft_labels=False",
+        ),
+        ({"memory": DistillationSampler(RandomSelector(0))}, "'cpc' parameter of RandomSelector"),
     ],
 )
 def test_what_cannot_be_learned_is_refused_before_any_training(
@@ -572,6 +581,38 @@ def test_scores_are_those_counted_by_hand():
     single = incremental_scores(y_true, predictions[:1], [[0, 1, 2]])
     assert single["forgetting"] == 0
     assert np.isnan(single["average_of_increments"])
+
+
+def test_a_set_that_loses_no_clip_keeps_its_numbers(heard):
+    _, X = heard
+    y = np.repeat(["yes", "no", "maybe", "never"], [8, 8, 7, 7])
+    learn = RehearsalClassifier(
+        None, network=partial(ConvNet, width=2), n_steps=1, memory_size=24, random_state=0
+    )
+    for n, words in ((8, ["yes", "no"]), (6, ["maybe", "never"])):
+        kept = Spectral("dct", clips_per_class=n)
+        learn.set_params(memory=RandomSelector(3, parameterization=kept))
+        new = np.isin(y, words)
+        learn.partial_fit(X[new], y[new])
+    memory, alone = learn.memory_, RandomSelector(3, parameterization=kept).fit(X[new], y[new])
+    assert memory.n_clips == 24
+    assert memory.n_stored == 12 * X[0].size + alone.distilled_.n_stored
+
+
+def test_a_first_memory_is_told_of_as_it_came_and_kept_in_single_precision(animals):
+    X, y = animals
+    learn = rehearsal(RandomSelector(2), memory_size=12)
+    learn.fit_memory(DistilledSet(X.astype(float), y))
+    assert learn.history_[0]["n_clips"] == 180
+    assert (learn.memory_.n_clips, learn.memory_.X.dtype) == (12, np.float32)
+
+
+@pytest.mark.parametrize("strings", ["y_true", "predictions", "steps"])
+def test_strings_are_not_compared_with_numbers(strings):
+    given = {"y_true": [0, 1], "predictions": [[0, 1]], "steps": [[0, 1]]}
+    given[strings] = np.array(given[strings]).astype(str)
+    with pytest.raises(ValueError, match="are strings, and some are numbers"):
+        incremental_scores(**given)
 
 
 def test_scores_need_predictions_of_all_clips_and_clips_of_all_steps():

@@ -604,9 +604,9 @@ def test_data_has_a_home(mirror, recordings, tmp_path, monkeypatch, ours):
     archive = zip_bytes(recordings)
     mirror.answers = [(200, archive, len(archive))]
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "theirs"))
-    monkeypatch.delenv("SKLEARN_DDFAD_DATA", raising=False)
+    monkeypatch.delenv("DDFAD_DATA", raising=False)
     if ours:
-        monkeypatch.setenv("SKLEARN_DDFAD_DATA", str(tmp_path / "ours"))
+        monkeypatch.setenv("DDFAD_DATA", str(tmp_path / "ours"))
     fetch(mirror, None)
     home = tmp_path / "ours" if ours else Path(get_data_home())
     assert (home / "fsdd" / "metadata.csv").is_file()

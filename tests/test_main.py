@@ -19,6 +19,7 @@ from matplotlib.image import imread
 from sklearn.utils import Bunch
 
 from sklearn_ddfad import (
+    FDMFCC,
     DistilledSet,
     __main__,
     load_audio_folder,
@@ -451,6 +452,26 @@ def test_evaluate_refuses_classes_that_were_not_distilled(distilled, words, caps
     assert "class 'no' is to be tested on, but is not in the distilled set" in err
 
 
+def test_a_class_is_the_same_whether_its_folder_reads_as_names_or_as_numbers(tmp_path, capsys):
+    """A folder has integers where all of its classes are named so."""
+    clips, y = make_audio_classification(60, n_classes=3, random_state=0)
+    for folder, names in {"named": ["0", "1", "noise"], "numbered": ["0", "1"]}.items():
+        for i, (clip, code) in enumerate(zip(clips, y, strict=True)):
+            if code < len(names):
+                (tmp_path / folder / names[code]).mkdir(parents=True, exist_ok=True)
+                write_audio(tmp_path / folder / names[code] / f"{i}.wav", clip, 8000)
+    for made_of, judged_on, code in (("named", "numbered", 0), ("numbered", "named", 2)):
+        heard_as = FDMFCC()
+        recordings = load_audio_folder(tmp_path / made_of)
+        few = DistilledSet(heard_as.fit_transform(recordings.data), recordings.target)
+        (tmp_path / "set").mkdir(exist_ok=True)
+        few.with_extractor(heard_as).save(tmp_path / "set" / "distilled.safetensors")
+        argv = [tmp_path / judged_on, *JUDGES, "--split", "all"]
+        found, _, err = run(capsys, "evaluate", tmp_path / "set", *argv)
+        assert found == code
+    assert "class 'noise' is to be tested on, but is not in the distilled set" in err
+
+
 def test_evaluate_refuses_a_set_that_was_never_heard(tmp_path, capsys):
     silent = DistilledSet(np.zeros((2, 3, 4, 5), dtype=np.float32), np.array([0, 1]))
     silent.save(tmp_path / "distilled.safetensors")
@@ -486,11 +507,11 @@ def test_evaluate_refuses_a_set_that_was_never_heard(tmp_path, capsys):
         (["evaluate", "damaged", "demo"], "is not a safetensors file, or is damaged"),
         (
             ["distill", "demo", "--cpc", "1", "--out", "out", "--method", "dm", "--experts", "2"],
-            "--method dm has no n_experts; leave it out.",
+            "--method dm has no --experts; leave it out.",
         ),
         (
             ["distill", "demo", "--cpc=1", "--out=o", "--method=herding", "--max-iter=3"],
-            "--method herding has no max_iter; leave it out.",
+            "--method herding has no --max-iter; leave it out.",
         ),
     ],
 )

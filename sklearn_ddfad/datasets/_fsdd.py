@@ -65,7 +65,7 @@ def fetch_fsdd(
     ----------
     data_home : path-like, default=None
         Folder to keep data sets in; this one lies in its sub-folder ``fsdd``. None is the
-        environment variable ``SKLEARN_DDFAD_DATA`` or else scikit-learn's own data folder.
+        environment variable ``DDFAD_DATA`` or else scikit-learn's own data folder.
     subset : {"train", "test", "all"}, default="train"
         Which recordings to load.
     download_if_missing : bool, default=True
@@ -108,7 +108,7 @@ def fetch_fsdd(
     if subset not in ("train", "test", "all"):
         msg = f"subset is 'train', 'test' or 'all', but got {subset!r}."
         raise ValueError(msg)
-    home = get_data_home(data_home or os.environ.get("SKLEARN_DDFAD_DATA"))
+    home = get_data_home(data_home or os.environ.get("DDFAD_DATA"))
     folder = Path(home, "fsdd")
     if not folder.exists():
         if not download_if_missing:

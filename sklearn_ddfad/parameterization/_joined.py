@@ -35,13 +35,15 @@ def some_of(numbers, decoder, indices):
     """Return the numbers and the decoder of the clips of a set that some `indices` name."""
     kept, first = [], 0
     for part, each in _sets_of(numbers, decoder):
-        rows, each = each.apart(part)
+        rows, of_a_row = each.apart(part)
         n_clips = len(next(iter(rows.values())))
         own = indices[(first <= indices) & (indices < first + n_clips)] - first
-        if len(own):
-            each = copy(each)
-            each.clips_per_class = each.clips_per_class * len(own) // n_clips
-            kept.append(({name: array[own] for name, array in rows.items()}, each))
+        if len(own) == n_clips:
+            kept.append((part, each))
+        elif len(own):
+            fewer = copy(of_a_row)
+            fewer.clips_per_class = fewer.clips_per_class * len(own) // n_clips
+            kept.append(({name: array[own] for name, array in rows.items()}, fewer))
         first += n_clips
     return joined(kept)
 
