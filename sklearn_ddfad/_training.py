@@ -316,14 +316,18 @@ def network_classifier(
 
 
 def _stack(pairs):
-    """Return clips and labels of a batch as tensors; they are copied, for some may be read-only."""
+    """Return clips and labels of a batch as tensors; they are copied, for some may be read-only.
+
+    Clips may come in pairs, with what a teacher says of them.
+    """
     X, y = zip(*pairs, strict=True)
-    return torch.from_numpy(np.stack(X)), torch.as_tensor(np.stack(y))
+    parts = zip(*X, strict=True) if isinstance(X[0], tuple) else [X]
+    X = tuple(torch.from_numpy(np.stack(part)) for part in parts)
+    return X if len(X) > 1 else X[0], torch.as_tensor(np.stack(y))
 
 
 def _codes(y):
-    """Return the class index of each label, hard or soft, maybe beside what a teacher says."""
-    y = y[:, 0] if y.ndim == 3 else y
+    """Return the class index of each label, hard or soft."""
     return to_numpy(y.argmax(dim=1) if y.ndim == 2 else y)
 
 
@@ -400,15 +404,16 @@ class NetworkClassifier(NeuralNetClassifier):
             return self._train(X, y, **fit_params)
 
     def partial_fit(self, X, y, classes=None, **fit_params):
-        """Train the network that there is as long again, the step size from its first on.
+        """Train the network that there is as long again.
 
-        Clips and labels are like those of ``fit``, or fewer classes of them; before any ``fit``,
-        this is one.
+        The step size falls from its first on; a schedule that is a callback goes on. Clips and
+        labels are like those of ``fit``, or fewer classes of them; before any ``fit``, this is one.
         """
         if not self.initialized_:
             return self.fit(X, y, **fit_params)
         X = check_features(self, X, reset=False)
         y = labels_or_probabilities(y, len(X))
+        fit_params = self._before_training(X, y, **fit_params)
         with isolated_rng(seed_of(self.generator_), self.device):
             return self._train(X, y, **fit_params)
 
@@ -420,6 +425,7 @@ class NetworkClassifier(NeuralNetClassifier):
         """Train on clips and labels, hard or soft, and tell if that went astray."""
         targets = y if y.ndim == 2 else self.encoder_.transform(y)
         super().partial_fit(X, targets, **fit_params)
+        self.module_.eval()
         if not np.isfinite(self.history[-1].get("train_loss", 0)):
             msg = f"the training of {type(self.module_).__name__} diverged; lower lr={self.lr}."
             warn(msg, ConvergenceWarning)
@@ -467,7 +473,8 @@ class NetworkClassifier(NeuralNetClassifier):
         self.step_ += 1
         if self.schedule == "cosine":
             for group in self.optimizer_.param_groups:
-                group["lr"] = self.lr * (1 + cos(pi * self.step_ / self.n_steps_)) / 2
+                fallen = (1 + cos(pi * self.step_ / self.n_steps_)) / 2
+                group["lr"] = self.lr * group["share"] * fallen
         return super().train_step_single(self._as_learned(*unpack_data(batch)), **fit_params)
 
     def _as_learned(self, X, y):
@@ -491,7 +498,35 @@ class NetworkClassifier(NeuralNetClassifier):
         """Build the network for the clips and classes of ``fit``."""
         shape, n_classes = self.input_shape_, len(self.classes_)
         self.module_ = check_logits(self.new_network(shape, n_classes), shape, n_classes)
+        if hasattr(self.module_, "name_classes"):
+            self.module_.name_classes(self.classes_)
         return self
+
+    def initialize_optimizer(self, *args, **kwargs):
+        """Build the optimiser; each group of parameters keeps its share of the step size."""
+        super().initialize_optimizer(*args, **kwargs)
+        for group in self.optimizer_.param_groups:
+            group["share"] = group["lr"] / self.lr if self.lr else 1.0
+        return self
+
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        """Return the loss of a batch; where classes have weights, alike for hard and soft labels.
+
+        The mean of torch is by the weights of the clips for hard ones, by their number for soft.
+        """
+        loss = super().get_loss(y_pred, y_true, *args, **kwargs)
+        criterion = self.criterion_
+        if y_true.ndim < 2 or not isinstance(criterion, torch.nn.CrossEntropyLoss):
+            return loss
+        if criterion.weight is None or criterion.reduction != "mean":
+            return loss
+        return loss / (y_true.to(criterion.weight) @ criterion.weight).mean()
+
+    def set_params(self, **params):
+        """Set parameters; the device is settled as when it is built."""
+        if "device" in params:
+            params["device"] = str(resolve_device(params["device"]))
+        return super().set_params(**params)
 
     def new_network(self, input_shape, n_classes):
         """Return a network for such clips and so many classes."""
@@ -517,8 +552,14 @@ class NetworkClassifier(NeuralNetClassifier):
         check_is_fitted(self)
         if not isinstance(X, Dataset):  # one is what callbacks of skorch ask about
             X = check_features(self, X, reset=False)[:]
-        with isolated_rng(0, self.device):  # torch's loaders draw from the global generator
-            return super().predict_proba(X)
+        return super().predict_proba(X)
+
+    def get_iterator(self, dataset, training=False):
+        """Return batches of clips; asked about them, a network draws from no global generator."""
+        iterator = super().get_iterator(dataset, training=training)
+        if not training:
+            iterator.generator = torch.Generator()
+        return iterator
 
 
 def _usual(kind):
@@ -551,14 +592,15 @@ def fit_on(estimator, X, y, class_names=None, **fit_params):
         fit_params[f"{prefix}class_names"] = class_names
     if np.ndim(y) < 2:
         return estimator.fit(X, y, **fit_params)
-    check_probabilities(y, np.shape(X)[0])
+    check_probabilities(y, len(X) if isinstance(X, list) else np.shape(X)[0])
     check_learns_soft_labels(estimator)
     if isinstance(last, NetworkClassifier):
         return estimator.fit(X, y, **fit_params)
     probabilities = np.asarray(y)
     clips, codes = np.nonzero(probabilities)
     weights = {f"{prefix}sample_weight": probabilities[clips, codes]}
-    return estimator.fit(np.asarray(X)[clips], codes, **weights, **fit_params)
+    again = [X[i] for i in clips] if isinstance(X, list) else np.asarray(X)[clips]
+    return estimator.fit(again, codes, **weights, **fit_params)
 
 
 def last_step(estimator):
@@ -587,11 +629,11 @@ def check_learns_soft_labels(estimator):
         raise ValueError(msg)
 
 
-def check_learns_classes(estimator, class_names):
-    """Refuse a classifier whose teacher does not know these classes."""
+def check_learns_classes(estimator, class_names, input_shape):
+    """Refuse a classifier whose teacher does not know these classes, or such clips."""
     _, last = last_step(estimator)
     if hasattr(last, "check_classes"):
-        last.check_classes(class_names)
+        last.check_classes(class_names, input_shape if last is estimator else None)
 
 
 def first_unsound(P):

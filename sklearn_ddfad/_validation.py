@@ -342,7 +342,7 @@ def check_features(estimator, X, *, reset=True):
             f"for each clip, got {rows.shape[1:]}; use the extractor it was fitted behind."
         )
         raise ValueError(msg)
-    _check_finite(rows)
+    check_finite(rows)
     return rows
 
 
@@ -360,15 +360,16 @@ def _refuse_recordings(X):
         raise ValueError(msg)
 
 
-def _check_finite(rows):
+def check_finite(rows, name="X"):
+    """Refuse clips with numbers that are none, and say which."""
     start = 0
     for batch in rows.batches():
         finite = np.isfinite(batch)
         if not finite.all():
             clip = start + finite.all(axis=tuple(range(1, batch.ndim))).argmin()
             msg = (
-                f"clip {clip} of X contains NaN, infinity or a number beyond float32; repair it "
-                "or leave it out."
+                f"clip {clip} of {name} contains NaN, infinity or a number beyond float32; repair "
+                "it or leave it out."
             )
             raise ValueError(msg)
         start += len(batch)

@@ -99,7 +99,7 @@ class BaseReducer(
         self.check_task(self.input_shape_, self.classes_)
         self._check_cpc(codes)
         if self.estimator is not None:
-            check_learns_classes(self.estimator, self.classes_)
+            check_learns_classes(self.estimator, self.classes_, self.input_shape_)
             self._try_estimator(X, codes)
         rng = check_random_state(self.random_state)
         clips, small_codes, kept = self._reduce(X, codes, rng)

@@ -21,6 +21,7 @@ from sklearn_ddfad._training import (
 from sklearn_ddfad._validation import Rows, check_clips, from_torch, is_held_elsewhere
 from sklearn_ddfad.base import in_batches
 from sklearn_ddfad.distilled_set import DistilledSet
+from sklearn_ddfad.knowledge_distillation import check_told, order_of_classes
 from sklearn_ddfad.networks import VGG11, ConvNet, ResNet18
 
 # ------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, classes=None, n_repeats=5,
     for i in range(n_repeats):
         classifier = fresh(judge, rng)
         started = perf_counter()
-        fit_on(classifier, X, y)
+        fit_on(classifier, X, y, columns)
         seconds[i] = perf_counter() - started
         told = _asked(classifier.predict, X_test)
         correct[i] = (told if columns is None else columns[told]) == y_test
@@ -466,6 +467,11 @@ def teach(X, y, X_small, *, estimator=None, temperature=1.0, random_state=0):
     soft_labels : ndarray of float32, shape (n_small, n_classes)
         Columns in the order of the sorted labels in `y`.
 
+    Raises
+    ------
+    ValueError
+        If the clips are not alike, the teacher tells no probabilities, or it knows other classes.
+
     References
     ----------
     .. [1] T. Qin, Z. Deng and D. Alvarez-Melis, "A label is worth a thousand images in dataset
@@ -491,6 +497,8 @@ def teach(X, y, X_small, *, estimator=None, temperature=1.0, random_state=0):
     _check_like(X, X_small)
     teacher = fresh(teacher, check_random_state(random_state)).fit(X, from_torch(y))
     P = np.asarray(_asked(teacher.predict_proba, X_small), dtype=np.float64)
+    check_told(P, type(teacher).__name__)
+    P = P[:, order_of_classes(teacher, np.unique(from_torch(y)), P.shape[1])]
     P = (P / P.max(axis=1, keepdims=True)) ** (1 / temperature)
     return (P / P.sum(axis=1, keepdims=True)).astype(np.float32)
 

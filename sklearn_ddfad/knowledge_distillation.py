@@ -16,7 +16,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import LRScheduler
+from skorch.dataset import Dataset
 from torch import nn
+from torch.utils.data import Subset
 
 from sklearn_ddfad._training import (
     NetworkClassifier,
@@ -24,7 +26,7 @@ from sklearn_ddfad._training import (
     fit_on,
     isolated_rng,
 )
-from sklearn_ddfad._validation import Rows, from_torch, resolve_device
+from sklearn_ddfad._validation import Rows, check_finite, from_torch, resolve_device
 from sklearn_ddfad.augmentation import Augmentation
 from sklearn_ddfad.networks import make_network
 
@@ -146,8 +148,8 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             The same clips as the teacher hears them, other features or recordings, say. It is then
             asked about them once, whatever ``consistent`` is. ``None`` is `X`.
         class_names : array-like of shape (n_classes,) or None, default=None
-            What the teacher calls the classes, sorted, where `y` numbers them from 0 on or is soft:
-            a distiller tells its ``estimator`` so. ``None``: as `y` does.
+            What the teacher calls the classes, where `y` numbers them from 0 on or is soft: a
+            distiller tells its ``estimator`` so. ``None``: as `y` does.
         **fit_params : dict
             As in ``skorch.NeuralNetClassifier``.
 
@@ -162,10 +164,28 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             Before the student is trained, if clips, labels, ``balance`` or ``temperature`` are not
             usable, or the teacher knows other classes.
         """
+        self.__dict__.pop("lesson_", None)
         return super().fit(X, y, teacher_X=teacher_X, class_names=class_names, **fit_params)
+
+    def partial_fit(self, X, y, classes=None, teacher_X=None, class_names=None, **fit_params):
+        """Train the student that there is as long again, as a network is.
+
+        Parameters are like those of :meth:`fit`. A teacher that was fitted there is not fitted
+        again, and if it heard other features than `X`, so it must here.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+        """
+        told = {"teacher_X": teacher_X, "class_names": class_names}
+        return super().partial_fit(X, y, classes, **told, **fit_params)
 
     def check_settings(self, input_shape):
         """Refuse what training on such clips cannot begin with; return the augmentation."""
+        if foreign := [name for name in vars(self) if name.startswith("module__")]:
+            msg = f"{foreign[0]} reaches no module; give student=partial(ConvNet, width=64), say."
+            raise TypeError(msg)
         check_scalar(self.balance, "balance", Real, min_val=0, max_val=1)
         check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
         if not isfinite(self.balance + self.temperature):
@@ -175,24 +195,41 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
 
     def _before_training(self, X, y, teacher_X=None, class_names=None, **fit_params):
         """Let the teacher learn, if it has not, and say what it is asked but once."""
+        before: Lesson | None = vars(self).get("lesson_")
         self.lesson_: Lesson | None = None
         if self.balance == 1:
             return fit_params
-        is_soft = y.ndim == 2
-        names = self.classes_ if class_names is None and not is_soft else class_names
+        if before is not None and before.hears_apart and teacher_X is None:
+            msg = "the teacher heard other features than X; give them as teacher_X again."
+            raise ValueError(msg)
+        names = self._names(y, class_names)
         heard = _check_heard(X, teacher_X, self.teacher)
         teacher = _reading_images(self.teacher, heard)
         if not _is_fitted(teacher):
-            self._check_student()
-            named = y if is_soft or class_names is None else np.asarray(names)[y]
-            teacher, names = _taught(teacher, heard, named), None
-        order = _order(teacher, names, len(self.classes_))
-        self.lesson_ = Lesson(teacher, order, self.temperature, self.device)
+            if before is not None and before.by is self.teacher:
+                teacher = before.teacher
+            else:
+                self._check_student()
+                named = y if class_names is None or y.ndim == 2 else names[y]
+                teacher = _taught(teacher, heard, named)
+            names = None if y.ndim == 2 else names  # of soft labels it has learned the columns
+        order = order_of_classes(teacher, names, len(self.classes_))
+        settings = self.temperature, self.device, self.teacher, teacher_X is not None
+        self.lesson_ = Lesson(teacher, order, *settings)
         if teacher_X is None and self.consistent:
             self.lesson_(heard[:1])  # what is wrong is told before the student begins
             return fit_params
         said = [self.lesson_(batch).cpu() for batch in _batches(heard)]
         return fit_params | {"lessons": torch.cat(said)}
+
+    def _names(self, y, class_names):
+        """Return what the teacher calls the classes; None where soft labels have no names."""
+        if class_names is None:
+            return None if y.ndim == 2 else self.classes_
+        if len(class_names) != len(self.classes_):
+            msg = f"there are {len(class_names)} class_names, y has {len(self.classes_)} classes."
+            raise ValueError(msg)
+        return np.asarray(class_names)
 
     def _check_student(self):
         """Refuse what the student cannot be before a teacher learns for it."""
@@ -201,13 +238,15 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
                 self.initialize()
             self.initialized_ = False
 
-    def check_classes(self, names):
+    def check_classes(self, names, input_shape=None):
         """Refuse classes that the teacher, if it is fitted, does not know; a distiller asks first.
 
         Parameters
         ----------
         names : ndarray of shape (n_classes,)
             Labels there will be, sorted.
+        input_shape : tuple of int or None, default=None
+            Shape of the clips that it will be asked about, where that is known.
 
         Raises
         ------
@@ -215,7 +254,11 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             If the teacher knows other classes, or tells no probabilities.
         """
         if self.balance < 1 and _is_fitted(self.teacher):
-            _order(self.teacher, names, len(names))
+            order = order_of_classes(self.teacher, names, len(names))
+            if input_shape is not None and isinstance(self.teacher, nn.Module):
+                silence = np.zeros((1, *input_shape), np.float32)
+                teacher = _reading_images(self.teacher, silence)
+                Lesson(teacher, order, self.temperature, self.device)(silence)
 
     @property
     def teacher_(self):
@@ -224,12 +267,19 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
 
     def fit_loop(self, X, y=None, epochs=None, lessons=None, **fit_params):
         """Train on labels, beside which there may be what the teacher said of all clips."""
-        if lessons is not None:
-            y = torch.stack([self._probabilities(torch.as_tensor(y)), lessons], dim=1).numpy()
+        X = X if lessons is None else _WithLessons(X, y, lessons.numpy())
         return super().fit_loop(X, y, epochs, **fit_params)
+
+    def get_iterator(self, dataset, training=False):
+        """Return batches of clips; to learn from, with what the teacher said."""
+        dataset = dataset if training else _without_lessons(dataset)
+        return super().get_iterator(dataset, training)
 
     def _as_learned(self, X, y):
         """Ask the teacher about a batch as the student is to see it, if it was not asked before."""
+        if isinstance(X, tuple):
+            X, lesson = X
+            y = torch.stack([self._probabilities(y), lesson], dim=1)
         X, y = super()._as_learned(X, y)
         if self.lesson_ is not None and y.ndim < 3:
             y = torch.stack([self._probabilities(y), self.lesson_(X).to(y.device)], dim=1)
@@ -271,6 +321,25 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
         return self
 
 
+class _WithLessons(Dataset):
+    """Clips and labels of skorch; each clip comes with what the teacher said of it."""
+
+    def __init__(self, X, y, lessons):
+        super().__init__(X, y)
+        self.lessons = lessons
+
+    def __getitem__(self, i):
+        clip, label = super().__getitem__(i)
+        return (clip, self.lessons[i]), label
+
+
+def _without_lessons(dataset):
+    """Return the same clips, or a part of them, alone."""
+    if isinstance(dataset, Subset):
+        return Subset(_without_lessons(dataset.dataset), dataset.indices)
+    return Dataset(dataset.X, dataset.y) if isinstance(dataset, _WithLessons) else dataset
+
+
 def _check_heard(X, teacher_X, teacher):
     """Return what the teacher hears of the clips: :class:`Rows` of features, or as it is given."""
     if teacher_X is None:
@@ -278,8 +347,11 @@ def _check_heard(X, teacher_X, teacher):
     if len(teacher_X) != len(X):
         msg = f"teacher_X holds {len(teacher_X)} clips, X {len(X)}; they must be the same ones."
         raise ValueError(msg)
-    is_net = isinstance(teacher, nn.Module | NetworkClassifier)
-    return Rows(np.asarray(from_torch(teacher_X), np.float32)) if is_net else teacher_X
+    if not isinstance(teacher, nn.Module | NetworkClassifier):
+        return teacher_X
+    heard = Rows(np.asarray(from_torch(teacher_X), np.float32))
+    check_finite(heard, "teacher_X")
+    return heard
 
 
 def _reading_images(teacher, heard):
@@ -307,12 +379,16 @@ class Lesson:
         tau.
     device : str
         Where a module is asked.
+    by : object, default=None
+        What `teacher` was before it was fitted.
+    hears_apart : bool, default=False
+        Whether it hears other features than the student.
     """
 
-    def __init__(self, teacher, order, temperature, device):
+    def __init__(self, teacher, order, temperature, device, by=None, hears_apart=False):
         if isinstance(teacher, nn.Module):
             teacher = clone(teacher, safe=False).eval().to(device)
-        self.teacher = teacher
+        self.teacher, self.by, self.hears_apart = teacher, by, hears_apart
         self.order, self.temperature, self.device = order, temperature, device
 
     @torch.no_grad()
@@ -324,9 +400,12 @@ class Lesson:
                 msg = f"the teacher gives {type(logits).__name__}; it must give logits, a tensor."
                 raise TypeError(msg)
             _check_as_many(logits.shape[1], len(self.order))
+            if not torch.isfinite(logits).all():
+                msg = "the teacher gives logits that are not finite; it can teach nothing."
+                raise ValueError(msg)
         else:  # logits up to a constant, which softmax does not see
             told = np.asarray(self.teacher.predict_proba(from_torch(X)))
-            _check_told(told, type(self.teacher).__name__)
+            check_told(told, type(self.teacher).__name__)
             logits = torch.as_tensor(told).log()
         return torch.softmax(logits[:, self.order] / self.temperature, dim=1).float()
 
@@ -340,7 +419,8 @@ def _check_as_many(n_known, n_classes):
         raise ValueError(msg)
 
 
-def _check_told(probabilities, name):
+def check_told(probabilities, name):
+    """Refuse what a classifier tells in ``predict_proba`` if it is none."""
     clip = first_unsound(probabilities)
     if clip is not None:
         row = np.array2string(probabilities[clip], precision=3, threshold=5)
@@ -374,17 +454,21 @@ def _taught(teacher, heard, y):
     return fit_on(clone(teacher), heard[:] if plain else heard, y)
 
 
-def _order(teacher, classes, n_classes):
-    """Return the columns of a teacher in the order of the sorted labels.
+def order_of_classes(teacher, classes, n_classes):
+    """Return the columns of a teacher in the order of the `classes`.
 
-    Where these have no names (`classes` is None) they are the classes of the teacher, sorted.
+    Where these have no names (None) they are the classes of the teacher, sorted.
     """
     known = getattr(teacher, "classes_", None)
     if known is None:
         return np.arange(n_classes)
     known = np.asarray(known)
     order = np.argsort(known)
-    same = len(known) == n_classes if classes is None else np.array_equal(known[order], classes)
+    if classes is None:
+        same = len(known) == n_classes
+    else:
+        same = np.array_equal(known[order], np.sort(classes))
+        order = order[np.argsort(np.argsort(classes))] if same else order
     if not same:
         labels = f"of {n_classes} columns" if classes is None else _listed(classes)
         msg = f"the teacher knows the classes {_listed(known)}, the labels are {labels}; "
@@ -531,7 +615,7 @@ class AudioSpectrogramTransformer(nn.Module):
         A folder, or a name on the Hugging Face hub such as
         ``"MIT/ast-finetuned-audioset-10-10-0.4593"``, from where weights are loaded; if they know
         another number of classes, the last layer is drawn anew. Or a model that is there already,
-        of which a copy is made. ``None`` draws all at random.
+        of which a copy is made. ``None`` draws all at random. All are of single precision here.
     scale : float, default=0.5
         What features are multiplied with. Those of our extractors have standard deviation 1 and
         published weights expect 0.5. It is 1 for what ``transformers.ASTFeatureExtractor`` makes,
@@ -575,7 +659,7 @@ class AudioSpectrogramTransformer(nn.Module):
                 "(1, n_mels, n_frames), as LogMelSpectrogram makes them."
             )
             raise ValueError(msg)
-        self.model = _ast(input_shape, n_classes, weights, config)
+        self.model = _ast(input_shape, n_classes, weights, config).float()
         self.scale = scale
         n_mels, most = self.model.config.num_mel_bins, self.model.config.max_length
         if input_shape[1] != n_mels or input_shape[2] > most:
@@ -584,6 +668,37 @@ class AudioSpectrogramTransformer(nn.Module):
                 f"{n_mels} mel bands and at most {most} frames; hear them so."
             )
             raise ValueError(msg)
+        patch = self.model.config.patch_size
+        if n_mels < patch or most < patch:
+            msg = (
+                f"an AST hears patches of {patch} bands and {patch} frames, and clips of shape "
+                f"{tuple(input_shape)} have not one; give patch_size={min(n_mels, most)} or less."
+            )
+            raise ValueError(msg)
+
+    def name_classes(self, names):
+        """Take names for the classes, in the order of the logits; who trains a network tells them.
+
+        Where it knows them already, in another order, its logits come in the new one.
+
+        Parameters
+        ----------
+        names : array-like of shape (n_classes,)
+            Labels, of any type.
+        """
+        known = [*map(str, self.classes_ or [])]
+        told = [*map(str, names)]
+        if sorted(known) == sorted(told):
+            order = torch.tensor([known.index(name) for name in told])
+            head = self.model.classifier.dense
+            with torch.no_grad():
+                for part in head.parameters():
+                    part.copy_(part[order.to(part.device)])
+        names = np.asarray(names).tolist()
+        if names == [*range(len(names))]:  # indices are no names
+            names = [f"LABEL_{i}" for i in names]
+        self.model.config.id2label = dict(enumerate(names))
+        self.model.config.label2id = {name: i for i, name in enumerate(names)}
 
     @property
     def classes_(self):

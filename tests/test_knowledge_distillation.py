@@ -3,12 +3,13 @@
 import pickle
 from functools import partial
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -16,7 +17,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EpochScoring
 from skorch.dataset import ValidSplit
 from torch import nn
 
@@ -28,6 +29,8 @@ from sklearn_ddfad import (
     DistilledClassifier,
     DistilledSet,
     DistributionDistiller,
+    EfficientNetV2,
+    EnhancedNetwork,
     KnowledgeDistillationClassifier,
     RandomSelector,
     evaluate,
@@ -37,6 +40,7 @@ from sklearn_ddfad import (
 )
 from sklearn_ddfad._validation import Rows
 from sklearn_ddfad.augmentation import draw_mixture, mix
+from sklearn_ddfad.networks import make_network
 
 SMALL = partial(ConvNet, width=4, depth=1)
 QUICK = {"n_steps": 20, "random_state": 0, "device": "cpu"}
@@ -535,7 +539,7 @@ def test_weights_from_disk_are_those_that_were_saved_and_a_head_that_does_not_fi
 ):
     X, y = images
     one = network_classifier(ast, **ADAM | {"n_steps": 1}).fit(X, y).module_.eval()
-    assert one.classes_ is None
+    assert one.classes_ == ["a", "b", "c"]  # who trains it tells it their names
     one.model.config.id2label = dict(enumerate("bca"))
     one.model.save_pretrained(tmp_path)
     load = partial(AudioSpectrogramTransformer, weights=tmp_path)
@@ -554,6 +558,33 @@ def test_weights_from_disk_are_those_that_were_saved_and_a_head_that_does_not_fi
     for teacher in (same, same.model):  # in our network, or as the library has it
         ours = student(teacher, balance=0.0).fit(X, y)
         torch.testing.assert_close(ours.lesson_(X[:1])[0], expected)
+
+
+def test_weights_that_know_the_classes_in_another_order_go_on_as_who_they_were(ast, images):
+    X, y = images
+    able = network_classifier(ast, **ADAM).fit(X, y).module_
+    order = [1, 2, 0]
+    head = able.model.classifier.dense
+    with torch.no_grad():
+        for part in head.parameters():
+            part.copy_(part[order])
+    able.model.config.id2label = dict(enumerate("bca"))
+    taken_up = partial(AudioSpectrogramTransformer, weights=able.model)
+    going_on = network_classifier(taken_up, **ADAM | {"n_steps": 1, "lr": 1e-9}).fit(X, y)
+    assert going_on.score(X, y) > 0.9
+    assert going_on.module_.classes_ == ["a", "b", "c"]
+    for teacher in (going_on, going_on.module_):
+        assert student(teacher, balance=0.0, **ABLE).fit(X, y).score(X, y) > 0.9
+    numbered = network_classifier(taken_up, **ADAM | {"n_steps": 1}).fit(X, np.arange(48) % 3)
+    assert numbered.module_.classes_ is None
+
+
+def test_weights_of_half_precision_are_taken_up_in_single(ast, images):
+    X, y = images
+    half = ast(X.shape[1:], 3).model.half()
+    taken_up = partial(AudioSpectrogramTransformer, weights=half)
+    network_classifier(taken_up, **ADAM | {"n_steps": 1}).fit(X, y)
+    assert next(half.parameters()).dtype == torch.float16
 
 
 def test_fewer_frames_are_filled_up_with_zeros_and_features_are_halved(ast, images, transformers):
@@ -661,6 +692,188 @@ class Twice(Loud):
     def forward(self, X):
         """Return logits and logits."""
         return super().forward(X), super().forward(X)
+
+
+def test_members_of_an_ensemble_may_be_asked_side_by_side(images):
+    """Each used to wait for the generators that the student trains by."""
+    X, y = images
+    bag = BaggingClassifier(network_classifier(SMALL, **QUICK), 2, n_jobs=2, random_state=0)
+    teacher = make_pipeline(ROWS, bag)
+    bag.estimator.set_params(module__network="mlp")
+    with joblib.parallel_config(backend="threading"):
+        ours = student(teacher).fit(X, y)
+    assert ours.predict(X).shape == y.shape
+
+
+def test_asking_draws_from_no_global_generator(images):
+    X, y = images
+    plain = network_classifier(SMALL, **QUICK).fit(X, y)
+    before = torch.get_rng_state()
+    plain.predict_proba(X)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("taught", ["before", "here"])
+def test_columns_of_soft_labels_may_stand_in_any_order(images, taught):
+    X, y = images
+    columns = np.array(["b", "c", "a"])
+    soft = np.float32(y[:, None] == columns)
+    teacher = make_pipeline(ROWS, LogisticRegression())
+    teacher = FrozenEstimator(teacher.fit(X, y)) if taught == "before" else teacher
+    judge = student(teacher, balance=0.0, **ABLE)
+    found = evaluate(X, soft, X, y, estimator=judge, classes=columns, n_repeats=1)
+    assert found["mean"] > 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"criterion__label_smoothing": 0.1}])
+def test_weights_of_classes_mean_the_same_for_hard_and_soft_labels(images, options):
+    X, y = images
+    weight = torch.tensor([0.1, 0.02, 0.05])
+    net = network_classifier(SMALL, **QUICK, criterion__weight=weight, **options).fit(X, y)
+    logits, codes = torch.randn(9, 3), torch.arange(9) % 3
+    one_hot = torch.eye(3)[codes]
+    torch.testing.assert_close(net.get_loss(logits, one_hot), net.get_loss(logits, codes))
+
+
+def test_trained_further_a_teacher_is_asked_as_before(images):
+    X, y = images
+    upside_down = make_pipeline(ROWS, LogisticRegression())
+    going_on = student(upside_down, balance=0.0, **ABLE).fit(X, y, teacher_X=X[:, :, ::-1])
+    taught = going_on.teacher_
+    with pytest.raises(ValueError, match="heard other features than X; give them as teacher_X"):
+        going_on.partial_fit(X, y)
+    going_on = student(upside_down, balance=0.0, **ABLE).fit(X, y, teacher_X=X[:, :, ::-1])
+    going_on.set_params(temperature=0.5).partial_fit(X, y, teacher_X=X[:, :, ::-1])
+    assert going_on.lesson_.temperature == 0.5
+    assert going_on.score(X, y) > 0.9
+    assert type(going_on.teacher_) is type(taught)
+
+    once = Loud()
+    patient = student(once, consistent=False).fit(X, y).partial_fit(X, y)
+    assert len(patient.teacher_.seen) == 1
+    labels = student(Loud(), balance=1.0).fit(X, y).set_params(balance=0.5).partial_fit(X, y)
+    assert labels.teacher_.seen
+
+
+def test_a_teacher_that_was_fitted_here_is_not_fitted_again(images):
+    X, y = images
+    ours = student(make_pipeline(ROWS, GaussianNB())).fit(X, y)
+    taught = ours.teacher_
+    assert ours.partial_fit(X[:9], y[:9]).teacher_ is taught
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_splits_and_scores_see_the_labels_alone(images, consistent):
+    X, y = images
+    f1 = partial(EpochScoring, "f1_macro", lower_is_better=False)
+    callbacks = [("f1", f1()), ("f1 of learning", f1(on_train=True, name="f1_train"))]
+    split = ValidSplit(3, stratified=True)
+    ours = student(Loud(), consistent=consistent, train_split=split, callbacks=callbacks)
+    ours.fit(X, y)
+    assert 0 <= ours.history[-1, "f1_macro"] <= 1
+    assert 0 <= ours.history[-1, "f1_train"] <= 1
+
+
+def test_a_fitted_student_stays_as_it_is_when_it_is_used(images):
+    X, y = images
+    network = partial(EnhancedNetwork, backbone=partial(EfficientNetV2, width=8))
+    ours = student(Loud(), network, n_steps=2).fit(X, y)
+    told = ours.predict_proba(X)
+    with torch.no_grad():
+        said = torch.softmax(ours.module_(torch.tensor(X)), dim=1)
+    np.testing.assert_allclose(said, told, atol=1e-5)
+    np.testing.assert_array_equal(ours.predict_proba(X), told)
+
+
+def test_parts_of_a_network_keep_their_share_of_the_step_size(images):
+    X, y = images
+    groups = [("*classifier*", {"lr": 0.2})]
+    rates = []
+
+    class Watch(Callback):
+        def on_batch_end(self, net, **_):
+            rates.append([group["lr"] for group in net.optimizer_.param_groups])
+
+    options = {**QUICK, "lr": 0.1, "callbacks": [("watch", Watch())]}
+    network_classifier(SMALL, optimizer__param_groups=groups, **options).fit(X, y)
+    rates = np.array(rates)
+    np.testing.assert_allclose(rates[:, 0], 2 * rates[:, 1])
+    assert rates[-1, 0] < 1e-9 < rates[0, 1]
+
+
+@pytest.mark.parametrize("network", ["convnet", "resnet18", EnhancedNetwork])
+def test_what_is_taken_to_a_terminal_can_be_exported(network):
+    module = make_network(network, (1, 40, 40), 3).eval()
+    clips = torch.randn(2, 1, 40, 40)
+    exported = torch.export.export(module, (clips,)).module()
+    other = torch.randn(2, 1, 40, 40)
+    torch.testing.assert_close(exported(other), module(other), atol=1e-5, rtol=1e-4)
+
+
+def test_the_device_is_settled_whenever_it_is_set(images):
+    X, y = images
+    network_classifier(SMALL, **QUICK).set_params(device="auto").fit(X, y)
+    with pytest.raises(ValueError, match="device='moon'"):
+        student(Loud()).set_params(device="moon")
+
+
+def test_options_that_would_reach_no_module_are_refused(images):
+    with pytest.raises(TypeError, match="module__width reaches no module"):
+        student(Loud(), module__width=999).fit(*images)
+
+
+def test_names_are_given_for_all_classes(images):
+    X, y = images
+    with pytest.raises(ValueError, match="there are 3 class_names, y has 2 classes"):
+        student(Loud()).fit(X[y != "c"], (y[y != "c"] == "b").astype(int), class_names=[*"abc"])
+
+
+def test_a_teacher_of_sounds_of_any_lengths_learns_soft_labels(images):
+    X, y = images
+    sounds = [np.full(3 + i % 2, value) for i, value in enumerate(X.mean(axis=(1, 2, 3)))]
+    means = FunctionTransformer(lambda sounds: np.array([[sound.mean()] for sound in sounds]))
+    soft = np.float32(y[:, None] == np.unique(y)) * 0.8 + np.float32(0.2 / 3)
+    teacher = make_pipeline(means, GaussianNB())
+    student(teacher).fit(X, soft, teacher_X=sounds)
+
+
+def test_a_module_is_asked_about_a_clip_before_anything_is_distilled(images, monkeypatch):
+    X, y = images
+    monkeypatch.setattr(DistributionDistiller, "_reduce", None)
+    two = make_network(SMALL, X.shape[1:], 2)
+    with pytest.raises(ValueError, match="gives 2 logits, the labels are of 3 classes"):
+        DistributionDistiller(1, estimator=student(two)).fit(X, y)
+
+
+def test_a_module_that_says_nothing_finite_or_hears_so_is_refused(images):
+    X, y = images
+    broken = X.copy()
+    broken[3] = np.nan
+    with pytest.raises(ValueError, match="clip 3 of teacher_X contains NaN"):
+        student(Loud()).fit(X, y, teacher_X=broken)
+    silent = nn.Sequential(nn.Flatten(), nn.Linear(42, 3))
+    with torch.no_grad():
+        silent[1].bias.fill_(np.inf)
+    with pytest.raises(ValueError, match="logits that are not finite"):
+        student(silent).fit(X, y)
+
+
+def test_labels_are_told_by_who_knows_the_classes_and_tells_probabilities(images):
+    X, y = images
+    renamed = make_pipeline(ROWS, GaussianNB()).fit(X, np.char.add("not ", y))
+    with pytest.raises(ValueError, match="the teacher knows the classes 'not a'"):
+        teach(X, y, X[:3], estimator=FrozenEstimator(renamed))
+    raw = NeuralNetClassifier(
+        SMALL,
+        module__input_shape=X.shape[1:],
+        module__n_classes=3,
+        criterion=nn.MultiMarginLoss,
+        train_split=None,
+        verbose=0,
+        max_epochs=1,
+    )
+    with pytest.raises(ValueError, match="tells in predict_proba are no probabilities"):
+        teach(X, np.arange(48) % 3, X[:3], estimator=raw)
 
 
 def test_a_teacher_must_give_logits(images):

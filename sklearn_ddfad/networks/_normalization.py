@@ -125,7 +125,8 @@ _MOST_THREADS = 4  # the compiled loops use one; with more at hand, torch's para
 
 
 def _fits_processor(z):
-    return z.device.type == "cpu" and torch.get_num_threads() <= _MOST_THREADS
+    is_real = type(z) is torch.Tensor  # while a module is exported, it is not
+    return is_real and z.device.type == "cpu" and torch.get_num_threads() <= _MOST_THREADS
 
 
 def _compiled(name, given, after, out):
