@@ -509,8 +509,9 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         counts = np.bincount(codes)
         if counts.min() < 2:
             msg = (
-                f"class {self.classes_[counts.argmin()]} has one clip, which cannot be both "
-                "learned from and tested on; leave it out, or give X_val and y_val."
+                f"class {self.classes_[counts.argmin()]} has one clip of n_samples = {len(codes)}, "
+                "which cannot be both learned from and tested on; leave it out, or give X_val and "
+                "y_val."
             )
             raise ValueError(msg)
         if not len(test):

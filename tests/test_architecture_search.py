@@ -592,7 +592,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_trained(rows, witness
 def test_a_class_of_one_clip_is_named(rows, witness):
     X, y = rows
     y = np.append(y[1:], "once")
-    with pytest.raises(ValueError, match="class once has one clip, which cannot be both"):
+    with pytest.raises(ValueError, match="class once has one clip of n_samples = 60, which cannot"):
         ArchitectureSearch([witness()], "whole").fit(X, y)
     assert not witness.learned
 
