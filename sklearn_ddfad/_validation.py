@@ -382,15 +382,33 @@ def below(family):
         yield from below(kind)
 
 
+def _is_missing(label):
+    """Tell None, NaN, and what pandas has for them, from a label."""
+    is_nan = isinstance(label, float | np.floating) and np.isnan(label)
+    return label is None or is_nan or type(label).__name__ in {"NAType", "NaTType"}
+
+
+def _check_there(missing):
+    """Refuse labels of which some are marked as missing."""
+    if np.any(missing):
+        msg = f"clip {np.argmax(missing)} has no label; give it one, or leave it out."
+        raise ValueError(msg)
+
+
 def check_labels(y, n_clips):
     """Return ``(classes, codes)``: the sorted labels, and each clip's index among them."""
     if y is None:
         msg = "requires y to be passed, but the target y is None: give the labels."
         raise ValueError(msg)
     y = from_torch(y)
+    _check_there(np.asarray(y.isna()) if hasattr(y, "isna") else [])
     if pandas_dtype := getattr(getattr(y, "dtype", None), "numpy_dtype", None):
         y = y.to_numpy(pandas_dtype)  # a nullable column, which may not stay what it is else
     y = column_or_1d(y, warn=True)
+    if y.dtype.kind == "O":
+        _check_there([*map(_is_missing, y)])
+        whole = all(isinstance(label, int | np.integer) for label in y)
+        y = np.array(y.tolist()) if whole else y
     if y.dtype.kind == "f":
         assert_all_finite(y, input_name="y")
     try:  # twice as many: a clip of each of many classes is no regression

@@ -308,6 +308,7 @@ def _overlap_add(frames, window, hop_length):
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _gain(n_frames, hop_length, frame_length, dtype, device):
     """Return what undoes the windows of frames that overlap; 0 where no frame hears anything."""
     window = hann_window(frame_length, dtype, device)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import threading
 import time
 import tracemalloc
@@ -385,6 +386,7 @@ def test_channels_of_a_folder_are_averaged_on_demand(tmp_path):
             r"line 3 .*a\.wav again, after line 2",
         ),
         ("file_name,label\n\xe9.wav,1\n", ValueError, "not comma-separated UTF-8 text"),
+        ('file_name,label\na.wav,"1\nb.wav,2\n', ValueError, "not comma-separated UTF-8 text"),
     ],
 )
 def test_wrong_metadata_is_refused_by_line(clips, table, error, match):
@@ -599,6 +601,22 @@ def test_nothing_is_downloaded_unasked(mirror, tmp_path):
     assert mirror.n_requests == 0
 
 
+def test_two_may_fetch_at_once(mirror, recordings, tmp_path, monkeypatch):
+    """The other one is there before our recordings are in their place."""
+    archive = zip_bytes(recordings)
+    mirror.answers = [(200, archive, len(archive))] * 2
+    lay_out = _fsdd._lay_out
+
+    def slowly(unpacked, draft):
+        lay_out(unpacked, draft)
+        monkeypatch.setattr(_fsdd, "_lay_out", lay_out)
+        fetch(mirror, tmp_path)
+
+    monkeypatch.setattr(_fsdd, "_lay_out", slowly)
+    assert len(fetch(mirror, tmp_path).data) == 8
+    assert [child.name for child in tmp_path.iterdir()] == ["fsdd"]
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_data_has_a_home(mirror, recordings, tmp_path, monkeypatch, ours):
     archive = zip_bytes(recordings)
@@ -760,6 +778,37 @@ def test_all_splits_have_the_rate_that_is_commonest_in_the_folder(tmp_path):
         folder = load_audio_folder(tmp_path, split=split)
         assert folder.sample_rate == 16000
         assert {len(clip) for clip in folder.data} == {1600}
+
+
+@pytest.mark.parametrize("split", ["slow", "fast", None])
+def test_of_equally_common_rates_it_is_the_highest_whatever_the_split(tmp_path, split):
+    rows = ["file_name,label,split"]
+    for i, (name, rate) in enumerate([("slow", 8000), ("fast", 16000)] * 2):
+        soundfile.write(tmp_path / f"{i}.wav", np.full(rate // 10, 0.1), rate)
+        rows.append(f"{i}.wav,a,{name}")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    assert load_audio_folder(tmp_path, split=split).sample_rate == 16000
+
+
+def test_a_folder_called_like_a_sound_is_none_and_a_broken_link_is_told_of(tmp_path):
+    (tmp_path / "a" / "b.wav").mkdir(parents=True)
+    write_audio(tmp_path / "a" / "c.wav", tone(), 8000)
+    assert len(load_audio_folder(tmp_path).data) == 1
+    (tmp_path / "a" / "d.wav").symlink_to(tmp_path / "gone.wav")
+    with pytest.raises(FileNotFoundError, match=r"there is no sound file .*d\.wav"):
+        load_audio_folder(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such names")
+def test_a_name_that_is_not_utf_8_is_told_of(tmp_path):
+    (tmp_path / "a").mkdir()
+    write_audio(tmp_path / "a" / "c.wav", tone(), 8000)
+    try:
+        os.rename(tmp_path / "a" / "c.wav", os.fsencode(tmp_path / "a") + b"/\xff.wav")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(ValueError, match=r"\\udcff.wav' has a name that is not UTF-8; rename it"):
+        load_audio_folder(tmp_path)
 
 
 def test_a_class_without_sounds_is_told_of_and_long_numbers_stay_names(tmp_path):

@@ -18,6 +18,10 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import (
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+)
 
 from sklearn_ddfad import FDMFCC, LPCC, MFCC, Chromagram, LogMelSpectrogram
 from sklearn_ddfad.datasets._files import MAX_AMPLITUDE, resample, write_audio
@@ -327,9 +331,11 @@ def test_lpcc_are_those_of_scipy_frame_by_frame(order, n_lpcc, frame_length):
         assert np.abs(theirs).max() > 1  # there is something to agree on
 
 
-def test_autocorrelations_of_power_spectra_are_those_of_the_frame():
+@pytest.mark.parametrize("n_fft", [128, 129])
+def test_autocorrelations_of_power_spectra_are_those_of_the_frame(n_fft):
     frame = np.random.default_rng(0).normal(size=116)
-    lags = autocorrelation_bank(13, 128) @ torch.from_numpy(np.abs(np.fft.rfft(frame, 128)) ** 2)
+    powers = torch.from_numpy(np.abs(np.fft.rfft(frame, n_fft)) ** 2)
+    lags = autocorrelation_bank(13, n_fft) @ powers
     np.testing.assert_allclose(lags, np.correlate(frame, frame, "full")[115:][:13])
 
 
@@ -940,6 +946,32 @@ def test_only_columns_have_names(heard, invented_clips):
     assert len(set(names)) == len(names)
     _, n_coefficients, n_frames = flat.planes_shape_
     assert names[n_coefficients * n_frames + 2 * n_frames + 5] == "1_2_5"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [check_transformer_get_feature_names_out, check_transformer_get_feature_names_out_pandas],
+)
+def test_names_of_columns_are_given_as_scikit_learn_wants_them(check):
+    check("FDMFCC", FDMFCC(layout="flat"))
+
+
+def test_gradients_pass_whoever_heard_first():
+    """What is kept between calls was made for all."""
+    extractor = MFCC(duration=0.123)
+    with torch.inference_mode():
+        extractor.fit(ragged(900, 1000))
+    waveforms = torch.zeros(1, extractor.n_samples_, requires_grad=True)
+    extractor.extract(waveforms).sum().backward()
+    assert waveforms.grad is not None
+
+
+def test_a_fit_that_fails_leaves_nothing_half_learned(invented_clips, tmp_path):
+    extractor = FDMFCC().fit(invented_clips)
+    with pytest.raises(FileNotFoundError):
+        extractor.fit_transform([*invented_clips, noise(9000)], out=tmp_path / "no" / "x.npy")
+    with pytest.raises(NotFittedError):
+        extractor.transform(invented_clips)
 
 
 def test_pandas_output(invented_clips):

@@ -330,6 +330,15 @@ def test_features_of_the_same_shape_that_another_extractor_made_are_refused(reco
         planned((X, y, standardised))
 
 
+@pytest.mark.parametrize("kind", [FDMFCC, MFCC, LPCC, LogMelSpectrogram, Chromagram])
+def test_sounds_cut_short_are_known_again(recordings, kind):
+    clips, y = recordings
+    cut = [clip[len(clip) // 2 - 400 : len(clip) // 2 + 400] for clip in clips]
+    for duration in (0.2, 0.5):
+        extractor = kind(duration=duration)
+        planned((extractor.fit_transform(cut), y, extractor))
+
+
 def test_a_set_of_sounds_keeps_its_sample_rate(words):
     few = distilled(words, DistributionDistiller, duration=0.05).distilled_
     faster = FDMFCC(sample_rate=16_000, duration=0.4, n_mfcc=8)

@@ -156,7 +156,7 @@ def _from_folders(folder: Path) -> Iterator[_Recording]:
         if not child.is_dir():
             continue
         within = _visible(child)
-        files = [file for file in within if file.suffix.lower() in AUDIO_SUFFIXES]
+        files = [file for file in within if _is_sound(file)]
         if within and not files:
             msg = (
                 f"{child} holds {within[0].name} and no sound files ({' '.join(AUDIO_SUFFIXES)}); "
@@ -164,6 +164,11 @@ def _from_folders(folder: Path) -> Iterator[_Recording]:
             )
             warn(msg)
         yield from (_Recording(file, child.name) for file in files)
+
+
+def _is_sound(file: Path) -> bool:
+    """Tell by its name; one that is not there, behind a broken link, is told of when it is read."""
+    return file.suffix.lower() in AUDIO_SUFFIXES and not file.is_dir()
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -176,7 +181,7 @@ def _from_metadata(metadata: Path) -> Iterator[_Recording]:
     seen: dict[Path, str] = {}
     with metadata.open(encoding="utf-8-sig", newline="") as text:
         try:
-            reader = csv.DictReader(text, restval="")
+            reader = csv.DictReader(text, restval="", strict=True)  # a quote that stays open, too
             _check_columns(metadata, reader.fieldnames or ())
             for row in reader:
                 where = f"line {reader.line_num} of {metadata}"
@@ -233,12 +238,12 @@ def _rows_of(split: str | None, recordings: list[_Recording], folder: Path) -> l
 def _read(
     files: list[Path], others: list[Path], sample_rate: int | None, mono: bool
 ) -> tuple[list[NDArray[np.float32]], int]:
-    """Return the clips in files at one sample rate, which is the commonest if none is given."""
+    """Return clips of files at one sample rate; None is the commonest, of equals the highest."""
     with ThreadPoolExecutor() as pool:  # decoding and resampling release the interpreter lock
         heard, rates = zip(*pool.map(partial(read_audio, mono=mono), files), strict=True)
         if sample_rate is None:
             known = Counter([*rates, *filter(None, pool.map(_rate, others))])
-            sample_rate = known.most_common(1)[0][0]
+            sample_rate = max(known, key=lambda rate: (known[rate], rate))
         clips = list(pool.map(partial(resample, target_rate=sample_rate), heard, rates))
     for file, clip in zip(files, clips, strict=True):
         if not len(clip):

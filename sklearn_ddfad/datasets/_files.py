@@ -195,6 +195,9 @@ def _open(path: str | PathLike[str], mono: bool) -> Iterator[soundfile.SoundFile
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: the suffix .raw
         msg = f"{path} is not audio, or damaged: {error}"
         raise ValueError(msg) from error
+    except UnicodeEncodeError as error:
+        msg = f"{str(path)!a} has a name that is not UTF-8; rename it."
+        raise ValueError(msg) from error
 
 
 def _check_header(path: Path, file: soundfile.SoundFile, mono: bool) -> None:

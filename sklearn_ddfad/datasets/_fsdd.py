@@ -115,8 +115,12 @@ def fetch_fsdd(
             msg = f"FSDD is not in {folder}, and download_if_missing is False."
             raise OSError(msg)
         recordings = _unpack(_download(url, n_retries, delay, progress), url)
-        with whole_or_nothing(folder) as draft:
-            _lay_out(recordings, draft)
+        try:
+            with whole_or_nothing(folder) as draft:
+                _lay_out(recordings, draft)
+        except OSError:
+            if not folder.exists():  # else another process was sooner
+                raise
     dataset = load_audio_folder(folder, split=None if subset == "all" else subset)
     return (dataset.data, dataset.target) if return_X_y else dataset
 

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.lib.format import open_memmap
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklearn_ddfad._validation import (
     Interval,
@@ -205,7 +205,9 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features=None):
         """Return names ``plane_coefficient_frame`` of the columns (``layout="flat"`` only)."""
         check_is_fitted(self)
-        return np.array(["_".join(map(str, index)) for index in np.ndindex(self.planes_shape_)])
+        _check_feature_names_in(self, input_features, generate_names=False)
+        names = ["_".join(map(str, index)) for index in np.ndindex(self.planes_shape_)]
+        return np.array(names, dtype=object)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "scale_")  # what is learned last
@@ -218,7 +220,8 @@ class BaseExtractor(TransformerMixin, BaseEstimator):
     # -- geometry, written once ----------------------------------------------------------
 
     def _learn_geometry(self, clips):
-        """Learn sample rate and clip length."""
+        """Learn sample rate and clip length; what was learned before is gone from here on."""
+        self.__dict__.pop("scale_", None)
         self.sample_rate_ = self.sample_rate or clips.sample_rate or DEFAULT_SAMPLE_RATE
         self._check_rate(clips)
         if self.duration == "auto":

@@ -15,6 +15,12 @@ _POWER_FLOOR = 1e-10  # -100 dB, as in librosa
 _ROUNDING = 1e-9  # of a frame's power, white noise that keeps linear prediction well-posed
 _SAMPLES_AT_A_TIME = 2**17  # their spectra take about a megabyte
 
+
+def _remembered(function):
+    """Keep the tensors that a function returns; gradients may pass them, whoever asked first."""
+    return lru_cache(maxsize=32)(torch.inference_mode(False)(function))
+
+
 # ------------------------------------------------------------------------------------------
 # The nine steps of FD-MFCC
 # ------------------------------------------------------------------------------------------
@@ -56,7 +62,7 @@ def along_frequency(matrix, spectrogram):
     return (spectrogram.mT @ matrix.mT).mT
 
 
-@lru_cache(maxsize=32)
+@_remembered
 def mel_filter_bank(sample_rate, n_fft, n_mels, f_min=0.0, f_max=None):
     """Step 5: triangular filters on the mel scale (Slaney), shape ``(n_mels, n_bins)``."""
     import librosa  # here, since its first use takes seconds
@@ -69,7 +75,7 @@ def mel_filter_bank(sample_rate, n_fft, n_mels, f_min=0.0, f_max=None):
     return torch.from_numpy(bank)
 
 
-@lru_cache(maxsize=32)
+@_remembered
 def chroma_filter_bank(sample_rate, n_fft):
     """In place of step 5: the twelve pitch classes, C first, shape ``(12, n_bins)``."""
     import librosa
@@ -93,7 +99,7 @@ def db_to_power(decibels):
     return torch.pow(10.0, decibels / 10)
 
 
-@lru_cache(maxsize=32)
+@_remembered
 def dct_matrix(n_coefficients, n_points):
     """Step 7: the first rows of the orthonormal DCT-II, shape ``(n_coefficients, n_points)``.
 
@@ -159,7 +165,7 @@ def a_few_at_a_time(function, clips, n_samples):
     return torch.cat([function(part) for part in clips.split(size)])
 
 
-@lru_cache(maxsize=32)
+@_remembered
 def hann_window(length, dtype, device):
     """Step 3: the window of a frame, shape ``(length,)``."""
     return torch.hann_window(length, dtype=dtype, device=device)
@@ -170,7 +176,7 @@ def hann_window(length, dtype, device):
 # ------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=32)
+@_remembered
 def cosines(n_lags, n_fft):
     """Return ``cos(2 pi k b / n_fft)`` for lags ``k`` and bins ``b``: ``(n_lags, n_bins)``."""
     k = torch.arange(n_lags, dtype=torch.float64)[:, None]
@@ -178,7 +184,7 @@ def cosines(n_lags, n_fft):
     return torch.cos(2 * torch.pi / n_fft * k * b)
 
 
-@lru_cache(maxsize=32)
+@_remembered
 def autocorrelation_bank(n_lags, n_fft):
     """Return what turns power spectra into autocorrelations, shape ``(n_lags, n_bins)``.
 
@@ -186,7 +192,9 @@ def autocorrelation_bank(n_lags, n_fft):
     reaches around: for frames of at most ``n_fft - n_lags + 1`` samples.
     """
     counts = torch.full((n_fft // 2 + 1,), 2 / n_fft, dtype=torch.float64)
-    counts[[0, -1]] /= 2  # inner frequencies stand for two
+    counts[0] /= 2  # inner frequencies stand for two
+    if n_fft % 2 == 0:
+        counts[-1] /= 2
     return counts * cosines(n_lags, n_fft)
 
 
