@@ -1,8 +1,9 @@
 """The corridor where gradients run: networks as functions, and the judge of all sets."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from inspect import signature
+from itertools import compress
 from math import ceil, cos, pi, prod
 from numbers import Integral, Real
 from threading import RLock
@@ -19,11 +20,12 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from skorch import NeuralNet, NeuralNetClassifier
-from skorch.callbacks import EpochScoring, PrintLog
+from skorch.callbacks import Callback, EpochScoring, PrintLog
 from skorch.dataset import unpack_data
 from skorch.utils import to_numpy
 from torch import nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import Dataset
 
@@ -116,6 +118,10 @@ class FunctionalNetwork:
         self.module = module.eval()
         parameters = dict(module.named_parameters())
         self._names = list(parameters)
+        self._is_learned = [p.requires_grad for p in parameters.values()]
+        if not any(self._is_learned):
+            msg = f"{type(module).__name__} has no parameters that are learned; give another."
+            raise ValueError(msg)
         self.shapes = [p.shape for p in parameters.values()]
         self._sizes = [p.numel() for p in parameters.values()]
         self.n_parameters = sum(self._sizes)
@@ -125,24 +131,36 @@ class FunctionalNetwork:
         return torch.cat([p.detach().reshape(-1) for p in self.module.parameters()])
 
     def share_parameters(self, theta):
-        """Make the module's parameters views of `theta`, and return them."""
-        parameters = list(self.module.parameters())
-        for parameter, part in zip(parameters, theta.split(self._sizes), strict=True):
+        """Make the module's parameters views of `theta`."""
+        for parameter, part in zip(self.module.parameters(), theta.split(self._sizes), strict=True):
             parameter.data = part.view(parameter.shape)
-            parameter.requires_grad_()
-        return parameters
+
+    def own_gradient(self, loss):
+        """Return the gradient by the module's own parameters, one vector; 0 of what is frozen."""
+        parameters = list(self.module.parameters())
+        learned = list(compress(parameters, self._is_learned))
+        found = iter(torch.autograd.grad(loss, learned, materialize_grads=True))
+        parts = [
+            next(found) if is_learned else torch.zeros_like(parameter)
+            for parameter, is_learned in zip(parameters, self._is_learned, strict=True)
+        ]
+        return torch.cat([part.reshape(-1) for part in parts])
 
     def __call__(self, theta, X):
         parts = theta.split(self._sizes)
         parameters = {
-            name: part.view(shape)
-            for name, part, shape in zip(self._names, parts, self.shapes, strict=True)
+            name: (part if is_learned else part.detach()).view(shape)
+            for name, part, is_learned, shape in zip(
+                self._names, parts, self._is_learned, self.shapes, strict=True
+            )
         }
         return functional_call(self.module, parameters, (X,))
 
     def loss_gradient(self, theta, X, y, *, create_graph=False):
         """Return the gradient of the cross-entropy of ``(X, y)`` by `theta`, a flat vector."""
-        loss = F.cross_entropy(self(theta, X), y)
+        # Of attention, torch has second derivatives of the plain formula alone.
+        with sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext():
+            loss = F.cross_entropy(self(theta, X), y)
         return torch.autograd.grad(loss, theta, create_graph=create_graph)[0]
 
 
@@ -194,6 +212,9 @@ def stacked_gradient(network):
     for each, ``(n_networks, n_clips, ...)``. It raises RuntimeError where the network does what
     ``torch.func.vmap`` cannot.
     """
+    if not all(parameter.requires_grad for parameter in network.module.parameters()):
+        msg = "some parameters are frozen."
+        raise RuntimeError(msg)
     stackable = FunctionalNetwork(_with_layers_of_torch(deepcopy(network.module)))
     one = grad(lambda theta, X, y: F.cross_entropy(stackable(theta, X), y))
 
@@ -358,6 +379,7 @@ class NetworkClassifier(NeuralNetClassifier):
 
     builds = "module__network"  # the parameter that says which network
     initialized_: bool  # whether there is one
+    _is_broken_off = False
 
     def __init__(
         self,
@@ -383,23 +405,30 @@ class NetworkClassifier(NeuralNetClassifier):
         told = [f"{name}={value}" for name, value in params.items() if value != usual.get(name)]
         return f"{type(self).__name__}({', '.join(told)})"
 
-    def fit(self, X, y, **fit_params):
+    def fit(self, X, y, *, classes=None, **fit_params):
         """Build the network for clips like `X` and train it on them.
 
         Labels `y` are of shape ``(n_clips,)``, or soft, the probabilities of the classes
-        ``0 .. n_classes - 1``, of shape ``(n_clips, n_classes)``.
+        ``0 .. n_classes - 1``, of shape ``(n_clips, n_classes)``. There may be more `classes` than
+        `y` has labels of, for ``partial_fit`` to bring.
         """
         X = X if isinstance(X, Rows) else check_features(self, X)
         y = labels_or_probabilities(y, len(X))
-        is_soft = y.ndim == 2
-        self.encoder_ = LabelEncoder().fit(np.arange(y.shape[1]) if is_soft else y)
-        self.input_shape_ = X.shape[1:]
+        labels = np.arange(y.shape[1]) if y.ndim == 2 else y
+        encoder = LabelEncoder().fit(labels if classes is None else classes)
+        if len(gone := np.setdiff1d(labels, encoder.classes_)):
+            msg = f"y has the label {gone[0]}, which is not among classes={classes}."
+            raise ValueError(msg)
+        goes_on = self.warm_start and self.initialized_
+        if goes_on:
+            self._check_like_before(X.shape[1:], encoder.classes_)
+        self.encoder_, self.input_shape_ = encoder, X.shape[1:]
         self.augmentation_ = self.check_settings(self.input_shape_)
         fit_params = self._before_training(X, y, **fit_params)
         seed = draw_seed(check_random_state(self.random_state))
         self.generator_ = torch.Generator().manual_seed(seed)
         with isolated_rng(seed, self.device):
-            if not (self.warm_start and self.initialized_):
+            if not goes_on:
                 self.initialize()
             return self._train(X, y, **fit_params)
 
@@ -407,15 +436,26 @@ class NetworkClassifier(NeuralNetClassifier):
         """Train the network that there is as long again.
 
         The step size falls from its first on; a schedule that is a callback goes on. Clips and
-        labels are like those of ``fit``, or fewer classes of them; before any ``fit``, this is one.
+        labels are like those of ``fit``, or fewer classes of them; before any ``fit``, this is one,
+        and `classes` are all labels that there will be.
         """
         if not self.initialized_:
-            return self.fit(X, y, **fit_params)
+            return self.fit(X, y, classes=classes, **fit_params)
         X = check_features(self, X, reset=False)
         y = labels_or_probabilities(y, len(X))
         fit_params = self._before_training(X, y, **fit_params)
         with isolated_rng(seed_of(self.generator_), self.device):
             return self._train(X, y, **fit_params)
+
+    def _check_like_before(self, input_shape, classes):
+        """Refuse other clips or classes than those that the network there is was built for."""
+        if (input_shape, classes.tolist()) != (self.input_shape_, self.classes_.tolist()):
+            msg = (
+                f"warm_start=True goes on with a network for clips of shape {self.input_shape_} "
+                f"and the classes {self.classes_}, and these are of shape {input_shape} and the "
+                f"classes {classes}; set warm_start=False."
+            )
+            raise ValueError(msg)
 
     def _before_training(self, X, y, **fit_params):
         """Return what the loop of training takes beside clips and labels."""
@@ -425,6 +465,8 @@ class NetworkClassifier(NeuralNetClassifier):
         """Train on clips and labels, hard or soft, and tell if that went astray."""
         targets = y if y.ndim == 2 else self.encoder_.transform(y)
         super().partial_fit(X, targets, **fit_params)
+        if self._is_broken_off:  # of which skorch says nothing
+            raise KeyboardInterrupt
         self.module_.eval()
         if not np.isfinite(self.history[-1].get("train_loss", 0)):
             msg = f"the training of {type(self.module_).__name__} diverged; lower lr={self.lr}."
@@ -448,8 +490,12 @@ class NetworkClassifier(NeuralNetClassifier):
         """Train for ``n_steps`` steps, but no less than 20 epochs; or for ``max_epochs``."""
         epochs = epochs or self.n_epochs(len(X))
         self.n_epochs_, self.step_, self._is_learning = epochs, 0, True
+        self._is_broken_off = False
         try:
             return super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt as error:
+            self._is_broken_off = not _is_from_a_callback(error)
+            raise
         finally:
             self._is_learning = False
 
@@ -562,6 +608,16 @@ class NetworkClassifier(NeuralNetClassifier):
         return iterator
 
 
+def _is_from_a_callback(interrupt):
+    """Tell the end that a callback calls for, as ``EarlyStopping`` does, from one by the user."""
+    traceback = interrupt.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame
+    is_method = frame.f_code.co_name.startswith("on_")
+    return is_method and isinstance(frame.f_locals.get("self"), Callback)
+
+
 def _usual(kind):
     """Return what a kind of network classifier has for parameters that it is not told."""
     signatures = [signature(each.__init__).parameters for each in reversed(kind.__mro__)]
@@ -569,10 +625,11 @@ def _usual(kind):
     return usual | _SETTINGS | {"module": make_network}
 
 
-def fresh(estimator, rng):
-    """Return an unfitted copy with seeds of its own."""
+def fresh(estimator, rng, *, keep=False):
+    """Return an unfitted copy with seeds of its own, in place of all, or where there are none."""
     copy = clone(estimator)
-    names = sorted(n for n in copy.get_params() if ("__" + n).endswith("__random_state"))
+    seeds = {n: v for n, v in copy.get_params().items() if ("__" + n).endswith("__random_state")}
+    names = sorted(name for name, seed in seeds.items() if seed is None or not keep)
     copy.set_params(**{name: draw_seed(rng) for name in names})
     return copy  # for a frozen one returns nothing from set_params
 

@@ -401,7 +401,10 @@ def check_labels(y, n_clips):
         msg = "requires y to be passed, but the target y is None: give the labels."
         raise ValueError(msg)
     y = from_torch(y)
-    _check_there(np.asarray(y.isna()) if hasattr(y, "isna") else [])
+    if hasattr(y, "isna"):
+        _check_there(np.asarray(y.isna()))
+    elif isinstance(y, list | tuple):  # where NaN may yet become a string
+        _check_there([*map(_is_missing, y)])
     if pandas_dtype := getattr(getattr(y, "dtype", None), "numpy_dtype", None):
         y = y.to_numpy(pandas_dtype)  # a nullable column, which may not stay what it is else
     y = column_or_1d(y, warn=True)

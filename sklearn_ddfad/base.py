@@ -13,7 +13,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
@@ -23,6 +23,7 @@ from sklearn_ddfad._training import (
     check_learns_classes,
     draw_seed,
     fit_on,
+    fresh,
     is_network,
     network_classifier,
 )
@@ -241,7 +242,7 @@ class BaseReducer(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                clone(self.estimator).fit(X[some], codes[some])
+                fresh(self.estimator, np.random.RandomState(0), keep=True).fit(X[some], codes[some])
         except (TypeError, ValueError) as error:
             msg = (
                 f"estimator={self.estimator} cannot learn clips of shape {X.shape[1:]}; give one "
@@ -252,15 +253,12 @@ class BaseReducer(
 
     def _new_estimator(self, rng):
         if self.estimator is not None:
-            return clone(self.estimator)
+            return fresh(self.estimator, rng, keep=True)
         return network_classifier(self.network, device=self.device, random_state=draw_seed(rng))
 
     def _provenance(self, codes):
         """Return what made the set, in plain types that JSON can hold."""
-        parameters = {
-            name: value if isinstance(value, int | float | str | None) else _written(value)
-            for name, value in self.get_params(deep=False).items()
-        }
+        parameters = {k: _written(value) for k, value in self.get_params(deep=False).items()}
         return {
             "method": type(self).__name__,
             "parameters": parameters,
@@ -281,7 +279,10 @@ def forget(estimator):
 
 
 def _written(value):
-    """Return a parameter as text, without where it lies in memory."""
+    """Return a parameter in what JSON has, else as text, without where it lies in memory."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, int | float | str | None):
+        return value
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 

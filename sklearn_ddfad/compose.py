@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ddfad._training import draw_seed, embedded, embedding_network
 from sklearn_ddfad._validation import HasMethods, check_features, check_labels, fit_context
+from sklearn_ddfad.base import forget
 
 
 class DistilledClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
@@ -70,6 +71,7 @@ class DistilledClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self : object
             The fitted classifier.
         """
+        forget(self)
         distiller = clone(self.distiller)
         if self.estimator is not None:
             distiller.set_params(estimator=clone(self.estimator))
@@ -150,6 +152,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         self : object
             The fitted sampler.
         """
+        forget(self)
         self.distiller_ = clone(self.distiller).fit(X, y)
         self.n_features_in_ = self.distiller_.n_features_in_
         return self
@@ -280,6 +283,7 @@ class NetworkEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Before any training, if the features or labels are not usable, or the network has no
             ``embed``.
         """
+        forget(self)
         X = check_features(self, X)
         self.classes_, codes = check_labels(y, len(X))
         self.input_shape_ = X.shape[1:]
@@ -305,6 +309,9 @@ class NetworkEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         X = check_features(self, X, reset=False)
         return np.concatenate([embedded(self.module_, clips) for clips in X.batches()])
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "module_")  # what is learned last
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from math import e, exp, inf, prod, sqrt
+from numbers import Integral
 from time import perf_counter
 
 import numpy as np
 from scipy.stats import t as student_t
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import ParameterGrid, train_test_split
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state, check_scalar, column_or_1d
 from sklearn.utils.multiclass import unique_labels
 
 from sklearn_ddfad._training import (
@@ -84,7 +85,10 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, classes=None, n_repeats=5,
     """
     X, X_test = from_torch(X), from_torch(X_test)
     y, y_test = np.asarray(from_torch(y)), np.asarray(from_torch(y_test))
+    check_scalar(n_repeats, "n_repeats", Integral, min_val=1)
+    y_test = column_or_1d(y_test, warn=True)
     columns = _check_labels(X, y, X_test, y_test, classes)
+    n_numbers = prod(np.shape(X)) if hasattr(X, "shape") else sum(map(np.size, X))
     rng = check_random_state(random_state)
     judge = network_classifier() if estimator is None else estimator
     correct, seconds = np.empty((n_repeats, len(y_test)), dtype=bool), np.empty(n_repeats)
@@ -104,7 +108,7 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, classes=None, n_repeats=5,
         "correct": correct,
         "fit_time": seconds,
         "n_clips": len(X),
-        "n_stored": prod(np.shape(X)) + (0 if columns is None else y.size),
+        "n_stored": n_numbers + (0 if columns is None else y.size),
     }
 
 

@@ -5,12 +5,17 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import cross_val_score
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ddfad import (
     DistillationSampler,
@@ -144,3 +149,46 @@ def test_a_sampler_does_not_drop_soft_labels():
     distiller = GradientDistiller(1, soft_labels=True)
     with pytest.raises(ValueError, match="set soft_labels=False"):
         DistillationSampler(distiller).fit_resample(np.zeros((4, 2)), [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    "judge", [network_classifier("mlp", n_steps=5), RandomForestClassifier(3), DummyClassifier()]
+)
+def test_the_seed_of_a_distiller_seeds_its_estimator_and_nothing_else(judge):
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    y = np.arange(40) % 2
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    told = [RandomSelector(4, estimator=judge, random_state=s).fit(X, y) for s in (0, 0)]
+    np.testing.assert_array_equal(*(each.predict(X) for each in told))
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    if "random_state" in judge.get_params():
+        seeded = clone(judge).set_params(random_state=7)
+        kept = RandomSelector(4, estimator=seeded, random_state=0).fit(X, y)
+        assert kept.estimator_.random_state == 7
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DistilledClassifier(RandomSelector(2, estimator=DummyClassifier())),
+        DistillationSampler(RandomSelector(2, estimator=DummyClassifier())),
+        NetworkEmbedding("mlp", trained=False),
+    ],
+)
+def test_a_refused_fit_leaves_nothing_of_the_one_before(estimator):
+    X, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    estimator = clone(estimator).fit(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        estimator.fit(X, y[:-1])
+    with pytest.raises(NotFittedError):
+        check_is_fitted(estimator)
+
+
+def test_numbers_of_numpy_among_parameters_are_written_as_numbers():
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    search = GridSearchCV(
+        RandomSelector(estimator=DummyClassifier()), {"cpc": np.arange(1, 3)}, cv=2
+    ).fit(X, y)
+    written = search.best_estimator_.distilled_.provenance["parameters"]["cpc"]
+    assert written == 1
+    assert type(written) is int

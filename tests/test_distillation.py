@@ -9,9 +9,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from torch import nn
 
-from sklearn_ddfad import MLP, Augmentation, ConvNet, TrajectoryDistiller
-from sklearn_ddfad._training import FunctionalNetwork
+from sklearn_ddfad import (
+    MLP,
+    Augmentation,
+    ConvNet,
+    GradientDistiller,
+    TrajectoryDistiller,
+    network_classifier,
+)
+from sklearn_ddfad._training import FunctionalNetwork, isolated_rng
 from sklearn_ddfad.augmentation import NoAugmentation
 from sklearn_ddfad.base import hold_out
 from sklearn_ddfad.distillation import _trajectory
@@ -32,7 +40,8 @@ AMPLE = 2**40
 def problem():
     """A small student in float64: network, segment, clips, labels, alpha and batches."""
     generator = torch.Generator().manual_seed(0)
-    module = ConvNet(SHAPE, 3, depth=2, width=4).double()
+    with isolated_rng(0):
+        module = ConvNet(SHAPE, 3, depth=2, width=4).double()
     network = FunctionalNetwork(module)
     start = network.initial_parameters()
     noise = torch.randn(start.shape, generator=generator, dtype=torch.float64)
@@ -429,6 +438,47 @@ def test_a_fit_that_a_callback_ended_is_kept_as_far_as_it_came(tmp_path):
     ended = small(callbacks=[lambda d: d.n_iter_ == 3], **kept).fit(*expert_data())
     state = torch.load(tmp_path / "fit" / "descent.pt", weights_only=True)
     assert ended.n_iter_ == len(state["descent"]["losses"]) == 3
+    again = small(callbacks=[lambda d: d.n_iter_ == 3], **kept).fit(*expert_data())
+    assert again.n_iter_ == 3  # it is over
+    np.testing.assert_array_equal(again.distilled_.X, ended.distilled_.X)
+
+
+def test_what_a_generator_draws_is_known_by_its_seed(tmp_path):
+    drawn = np.random.RandomState(0)
+    with pytest.raises(_Killed):
+        resumable(tmp_path, callbacks=killed_at(3), random_state=drawn).fit(*expert_data())
+    again = resumable(tmp_path, random_state=drawn).fit(*expert_data())
+    unbroken = resumable(None, random_state=np.random.RandomState(0)).fit(*expert_data())
+    np.testing.assert_array_equal(again.distilled_.X, unbroken.distilled_.X)
+
+
+class Attentive(nn.Module):
+    """Attention over frames, of which torch has fused kernels without second derivatives."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(input_shape[1], 2, 8, batch_first=True)
+        self.head = nn.Linear(input_shape[1], n_classes)
+
+    def forward(self, X):
+        return self.head(self.layer(X[:, 0].mT).mean(dim=1))
+
+
+@pytest.mark.parametrize("kind", [TrajectoryDistiller, GradientDistiller])
+def test_a_network_of_attention_can_be_matched(kind):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 1, 4, 6)), np.arange(20) % 2
+    options = {"max_iter": 1, "validation_fraction": 0, "network": Attentive, "random_state": 0}
+    if kind is TrajectoryDistiller:
+        options |= {"n_experts": 1, "max_start_epoch": 0, "student_steps": 2}
+    distiller = kind(1, estimator=network_classifier(n_steps=1), init="noise", **options)
+    assert np.isfinite(distiller.fit(X, y).loss_curve_).all()
+
+
+def test_a_network_that_reads_other_clips_is_refused_in_a_sentence():
+    reads_images = lambda shape, n_classes: Attentive((1, 4, 6), n_classes)  # noqa: E731
+    with pytest.raises(ValueError, match=r"Attentive does not read clips of shape \(4,\)"):
+        small(network=reads_images).fit(*expert_data())
 
 
 def test_a_network_that_cannot_be_written_down_is_refused_a_checkpoint(tmp_path):

@@ -8,11 +8,12 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import binomtest, norm
 from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_ddfad import (
@@ -87,6 +88,23 @@ def test_more_clips_never_hurt_a_consistent_judge(rows):
     X, y = rows
     few, many = (evaluate(X[:n], y[:n], X, y, estimator=GaussianNB())["mean"] for n in (6, 60))
     assert few < many
+
+
+def test_a_column_of_test_labels_and_clips_of_any_lengths_will_do(rows):
+    X, y = rows
+    with pytest.warns(DataConversionWarning):
+        told = evaluate(X, y, X, y[:, None], estimator=GaussianNB(), n_repeats=1)
+    assert told["correct"].shape == (1, 60)
+    sounds = [np.full(3 + i % 2, value) for i, value in enumerate(X[:, 0])]
+    means = FunctionTransformer(lambda sounds: np.array([[sound.mean()] for sound in sounds]))
+    judge = make_pipeline(means, GaussianNB())
+    assert evaluate(sounds, y, sounds, y, estimator=judge, n_repeats=1)["n_stored"] == 210
+
+
+@pytest.mark.parametrize("n_repeats", [0, -1])
+def test_at_least_one_judge_is_asked(rows, n_repeats):
+    with pytest.raises(ValueError, match="n_repeats == "):
+        evaluate(*rows, *rows, n_repeats=n_repeats)
 
 
 def test_labels_of_another_kind_or_number_are_refused_before_training(rows):

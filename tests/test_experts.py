@@ -1,9 +1,11 @@
 """Experts: what is recorded of them, where they are kept, and in how many ways they are trained."""
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -431,6 +433,87 @@ def test_another_training_finds_none(tmp_path, trained, changes):
     again = experts([0], memory=str(tmp_path), **changes)
     assert trained == [0, 0]
     assert_same(again, experts([0], **changes))
+
+
+def edited(text):
+    """Return what a module of the user's holds, as it is now."""
+    module = ModuleType("theirs")
+    sys.modules["theirs"] = module
+    exec(text, vars(module))
+    return module
+
+
+NETWORK = """
+from torch import nn
+
+def network(input_shape, n_classes):
+    return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, n_classes))
+
+class Net(nn.Module):
+    act = "relu"
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(3, n_classes)
+
+    def forward(self, X):
+        return self.second(self.first(X).relu())
+
+class Louder:
+    def draw(self, shape, generator):
+        return None
+
+    def __call__(self, X, draw):
+        return 2 * X
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("network", "nn.ReLU()", "nn.Sigmoid()"),
+        ("Net", ".relu()", ".sigmoid()"),
+        ("Net", 'act = "relu"', 'act = "sigmoid"'),
+        ("Louder", "2 * X", "3 * X"),
+    ],
+)
+def test_code_that_was_edited_finds_none(tmp_path, trained, monkeypatch, name, before, after):
+    monkeypatch.setitem(sys.modules, "theirs", None)
+    for text in (NETWORK, NETWORK, NETWORK.replace(before, after), NETWORK):
+        theirs = getattr(edited(text), name)
+        changes = {"augmentation": theirs()} if name == "Louder" else {"network": theirs}
+        experts([0], memory=str(tmp_path), **changes)
+    assert trained == [0, 0]
+
+
+class HalfFrozen(MLP):
+    """A network whose first layer is not to be learned."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes, width=5)
+        next(self.parameters()).requires_grad_(False)
+
+
+def test_what_is_frozen_stays_so_in_experts_students_and_judges():
+    X, y = clips(shape=(4,))
+    (expert,) = experts([0], network=HalfFrozen)
+    network = functional_network(HalfFrozen, (4,), 2, seed=0, device="cpu")
+    n_frozen = next(network.module.parameters()).numel()
+    assert (np.ptp(expert[:, :n_frozen], axis=0) == 0).all()
+    assert (np.ptp(expert[:, n_frozen:], axis=0) > 0).any()
+    theta = network.initial_parameters().requires_grad_()
+    gradient = network.loss_gradient(theta, torch.tensor(X), torch.tensor(y))
+    assert not gradient[:n_frozen].any()
+    own = network.own_gradient(
+        nn.functional.cross_entropy(network.module(torch.tensor(X)), torch.tensor(y))
+    )
+    torch.testing.assert_close(own, gradient)
+    assert not can_be_stacked(training(network=HalfFrozen))
+
+
+def test_a_network_that_is_frozen_whole_is_refused():
+    with pytest.raises(ValueError, match="has no parameters that are learned"):
+        experts(network=lambda *task: MLP(*task).requires_grad_(False))
 
 
 def test_other_clips_or_labels_find_none(tmp_path, trained):

@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
-from skorch.callbacks import EpochScoring
+from skorch.callbacks import EarlyStopping, EpochScoring
 from skorch.dataset import ValidSplit
 
 from sklearn_ddfad import (
@@ -21,6 +21,7 @@ from sklearn_ddfad import (
     DistilledClassifier,
     RandomSelector,
     TrajectoryDistiller,
+    evaluate,
     network_classifier,
 )
 
@@ -62,6 +63,53 @@ def test_callbacks_of_skorch_see_how_it_learns(images, names):
     assert judge.history[-1, "train_acc"] > 0.9
     assert judge.history[-1, "valid_acc"] > 0.7
     assert set(judge.predict(X)) == set(names)
+
+
+class Interrupted(ConvNet):
+    """A network during whose third step the user loses patience."""
+
+    steps = 0
+
+    def forward(self, X):
+        if self.training:
+            Interrupted.steps += 1
+            if Interrupted.steps == 3:
+                raise KeyboardInterrupt
+        return super().forward(X)
+
+
+def test_an_interrupt_by_the_user_is_one_and_the_end_of_a_callback_is_none(images, monkeypatch):
+    """Skorch takes both for the end of training, and nobody would know."""
+    X, y = images
+    for train in (
+        lambda: quick(network=Interrupted).fit(X, y),
+        lambda: RandomSelector(2, estimator=quick(network=Interrupted)).fit(X, y),
+        lambda: evaluate(X, y, X, y, estimator=quick(network=Interrupted), n_repeats=1),
+    ):
+        monkeypatch.setattr(Interrupted, "steps", 0)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    stop = EarlyStopping(monitor="train_loss", patience=1, threshold=10.0, sink=lambda _: None)
+    assert len(quick(callbacks=[stop]).fit(X, y).history) < 20
+
+
+def test_a_warm_start_goes_on_with_the_like_and_refuses_the_rest(images):
+    X, y = images
+    judge = quick(warm_start=True).fit(X, y)
+    assert judge.fit(X, y).score(X, y) > 0.9
+    for clips, labels in ((X[..., :5], y), (X, y % 2), (X, np.arange(60) % 4)):
+        with pytest.raises(ValueError, match="warm_start=True goes on with a network for clips of"):
+            judge.fit(clips, labels)
+    assert judge.score(X, y) > 0.9
+
+
+def test_classes_to_come_are_named_at_first(images):
+    X, y = images
+    judge = quick().partial_fit(X[y < 2], y[y < 2], classes=[0, 1, 2])
+    assert judge.classes_.tolist() == [0, 1, 2]
+    assert judge.partial_fit(X, y).score(X, y) > 0.9
+    with pytest.raises(ValueError, match="y has the label 2, which is not among"):
+        quick().partial_fit(X, y, classes=[0, 1])
 
 
 def test_all_clips_may_come_in_one_batch(images):
@@ -289,6 +337,7 @@ def test_labels_of_several_types_are_refused(images):
     "labels",
     [
         [*"ab", None, "b"],
+        [*"ab", float("nan"), "b"],
         np.array([*"ab", np.nan, "b"], dtype=object),
         pd.Series([*"ab", None, "b"]),
         pd.Series([*"ab", None, "b"], dtype="string"),

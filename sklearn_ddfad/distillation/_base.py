@@ -228,7 +228,7 @@ class BaseDistiller(BaseReducer):
         else:
             descent.begin(matching)
         self.loss_curve_, self.n_iter_ = descent.losses, len(descent.losses)
-        stop = False
+        stop = state is not None and state["stopped"]
         with tqdm(
             desc=type(self).__name__,
             total=max_iter,
@@ -247,7 +247,9 @@ class BaseDistiller(BaseReducer):
                 selection.look_at(descent, self.n_iter_, last=stop)
                 if ranks.is_first:
                     checkpoint.save(
-                        lambda: {name: part.state() for name, part in parts.items()},
+                        lambda stop=stop: (
+                            {"stopped": stop} | {name: part.state() for name, part in parts.items()}
+                        ),
                         now=stop or self.n_iter_ == max_iter,
                     )
         if descent.n_undone > self.n_iter_ / 2:

@@ -1,29 +1,80 @@
 """What a fit writes down on its way, so that one that was killed can go on (law 8)."""
 
 import pickle
+import sys
+from inspect import unwrap
 from pathlib import Path
+from sysconfig import get_paths
 from time import monotonic
+from types import CodeType, FunctionType
 
-import joblib
+import numpy as np
 import torch
+from joblib.hashing import NumpyHasher
 
 from sklearn_ddfad.datasets._files import whole_or_nothing
 
 # What may change between a fit and its continuation: it does not change the result.
 FREE = {"callbacks", "checkpoint", "device", "estimator", "memory", "memory_budget"}
 FREE |= {"n_jobs", "verbose"}
+_INSTALLED = ("stdlib", "purelib", "platlib")
 
 
 def fingerprint(content, option, what):
     """Return a hash of `what` an option such as ``memory=`` is to know again."""
     try:
-        return joblib.hash(content)
+        return _Hasher().hash(content)
     except pickle.PicklingError as error:
         msg = (
             f"{option}= needs {what} that can be pickled: {error.args[0]}; define it at the top of "
             f"a module, or leave {option} at None."
         )
         raise ValueError(msg) from error
+
+
+class _Hasher(NumpyHasher):
+    """That of joblib, which knows functions and classes of the user by what they do, too.
+
+    By its name alone a network that was edited would be taken for what it was before.
+    """
+
+    def save(self, obj):
+        super().save(obj)
+        if isinstance(obj, type | FunctionType) and not _is_installed(obj):
+            super().save([*_codes(obj)])
+
+
+def _is_installed(obj):
+    """Tell what comes with a package, which is known by its version, from what a user wrote."""
+    name = obj.__module__ or "builtins"
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name.partition(".")[0] in {__package__.partition(".")[0], *sys.builtin_module_names}:
+        return True
+    return file is not None and file.startswith(tuple(get_paths()[each] for each in _INSTALLED))
+
+
+def _codes(obj):
+    """Yield what a function does, or each function and plain value of a class."""
+    if isinstance(obj, FunctionType):
+        yield from (_plain_code(obj.__code__), obj.__defaults__, obj.__kwdefaults__)
+        return
+    for kind in obj.__mro__:
+        for name, value in [] if _is_installed(kind) else sorted(vars(kind).items()):
+            value = getattr(value, "fget", getattr(value, "__func__", value))  # of properties, ...
+            value = unwrap(value) if callable(value) else value
+            if isinstance(value, FunctionType):
+                yield name, *_codes(value)
+            elif isinstance(value, int | float | str | None) and name != "__doc__":
+                yield name, value
+
+
+def _plain_code(code):
+    """Return the code of a function in what can be hashed, that of functions within it, too."""
+    constants = [
+        _plain_code(value) if isinstance(value, CodeType) else repr(value)
+        for value in code.co_consts
+    ]
+    return code.co_code, code.co_names, constants
 
 
 class Checkpoint:
@@ -48,7 +99,11 @@ class Checkpoint:
         self._last = -self.EVERY
         if self.folder is None:
             return
-        kept = {name: value for name, value in parameters.items() if name not in FREE}
+        kept = {
+            name: value
+            for name, value in parameters.items()
+            if name not in FREE and not isinstance(value, np.random.RandomState)
+        }  # what one of these draws is known by the seed
         content = kept, X.fingerprint(), codes
         self._fingerprint = fingerprint(content, "checkpoint", "parameters")
         self._known = self._read("fit.pt")

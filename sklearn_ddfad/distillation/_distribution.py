@@ -116,7 +116,8 @@ class DistributionDistiller(BaseDistiller):
     device : str, default="auto"
         ``"auto"`` is CUDA where there is one.
     callbacks : list of callable or None, default=None
-        Called after each iteration with the distiller; fitting ends when one returns True.
+        Called after each iteration with the distiller; fitting ends when one returns True, and a
+        `checkpoint` remembers it.
     random_state : int, RandomState or None, default=None
         Seeds everything.
     verbose : int, default=0

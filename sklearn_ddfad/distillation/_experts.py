@@ -261,15 +261,14 @@ def train_expert(training, seed):
     generator = torch.Generator().manual_seed(seed)
     network = training.network(seed)
     theta = network.initial_parameters()
-    parameters = network.share_parameters(theta)
+    network.share_parameters(theta)
     read = training.reader()
 
     def run_epoch():
         for indices, draw in training.batches(generator):
             clips, labels = read(indices)
             loss = F.cross_entropy(network.module(training.augmentation(clips, draw)), labels)
-            gradient = torch.autograd.grad(loss, parameters, materialize_grads=True)
-            theta.sub_(LEARNING_RATE * torch.cat([part.reshape(-1) for part in gradient]))
+            theta.sub_(LEARNING_RATE * network.own_gradient(loss))
 
     return training.record(theta, run_epoch)
 

@@ -404,7 +404,8 @@ class TrajectoryDistiller(BaseDistiller):
     device : str, default="auto"
         ``"auto"`` is CUDA where there is one.
     callbacks : list of callables or None, default=None
-        Called as ``callback(distiller)`` after each iteration; one that returns True ends it.
+        Called as ``callback(distiller)`` after each iteration; fitting ends when one returns True,
+        and a `checkpoint` remembers it.
     random_state : int, RandomState or None, default=None
         Seeds everything; the same int gives the same set, bit for bit, on the same CPU.
     verbose : int, default=0

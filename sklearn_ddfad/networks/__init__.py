@@ -86,7 +86,11 @@ def make_network(network, input_shape, n_classes):
 def check_logits(module, input_shape, n_classes):
     """Refuse a network that does not give a logit for each class, and return it otherwise."""
     was_training, weight = module.training, next(module.parameters(), torch.empty(0))
-    logits = module.eval()(torch.zeros(1, *input_shape, device=weight.device))
+    try:
+        logits = module.eval()(torch.zeros(1, *input_shape, device=weight.device))
+    except (RuntimeError, ValueError) as error:
+        msg = f"{type(module).__name__} does not read clips of shape {input_shape}: {error}"
+        raise ValueError(msg) from error
     module.train(was_training)
     got = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
     if got != (1, n_classes):
