@@ -230,7 +230,7 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if self.strategy == "scratch":
             losses.append(self._learn(module, memory, steps))
         elif teachers and keeper is not None:
-            teachers.append(deepcopy(module))
+            teachers.append(module)  # as it is now: whoever learns from it copies it
             losses.append(self._learn(module, memory, steps, teachers, balanced=True))
         return self._settle(steps, module, memory, losses, n_clips=step.n_clips)
 
