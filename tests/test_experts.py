@@ -1,5 +1,7 @@
 """Experts: what is recorded of them, where they are kept, and in how many ways they are trained."""
 
+import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -484,6 +486,25 @@ def test_code_that_was_edited_finds_none(tmp_path, trained, monkeypatch, name, b
         changes = {"augmentation": theirs()} if name == "Louder" else {"network": theirs}
         experts([0], memory=str(tmp_path), **changes)
     assert trained == [0, 0]
+
+
+def test_code_is_known_again_in_another_process():
+    """Where sets of strings are in another order."""
+    text = (
+        "def network(shape, n_classes): return shape in {'a', 'b', 'c', 'd', 'e'}\n"
+        "import __main__; from sklearn_ddfad.distillation._checkpoint import fingerprint\n"
+        "print(fingerprint(network, 'memory', 'a network'))"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", text],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    ]
+    assert told[0] == told[1] == told[2]
 
 
 class HalfFrozen(MLP):

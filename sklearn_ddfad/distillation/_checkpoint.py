@@ -17,7 +17,7 @@ from sklearn_ddfad.datasets._files import whole_or_nothing
 # What may change between a fit and its continuation: it does not change the result.
 FREE = {"callbacks", "checkpoint", "device", "estimator", "memory", "memory_budget"}
 FREE |= {"n_jobs", "verbose"}
-_INSTALLED = ("stdlib", "purelib", "platlib")
+_INSTALLED = tuple(get_paths()[each] for each in ("stdlib", "purelib", "platlib"))
 
 
 def fingerprint(content, option, what):
@@ -50,7 +50,7 @@ def _is_installed(obj):
     file = getattr(sys.modules.get(name), "__file__", None)
     if name.partition(".")[0] in {__package__.partition(".")[0], *sys.builtin_module_names}:
         return True
-    return file is not None and file.startswith(tuple(get_paths()[each] for each in _INSTALLED))
+    return file is not None and file.startswith(_INSTALLED)
 
 
 def _codes(obj):
@@ -71,7 +71,11 @@ def _codes(obj):
 def _plain_code(code):
     """Return the code of a function in what can be hashed, that of functions within it, too."""
     constants = [
-        _plain_code(value) if isinstance(value, CodeType) else repr(value)
+        _plain_code(value)
+        if isinstance(value, CodeType)
+        else sorted(map(repr, value))  # whose order is another in each process
+        if isinstance(value, frozenset)
+        else repr(value)
         for value in code.co_consts
     ]
     return code.co_code, code.co_names, constants
