@@ -416,9 +416,9 @@ def storage(distilled, X=None):
     Parameters
     ----------
     distilled : DistilledSet or array-like of shape (n_clips, ...)
-        The set, or its features.
+        The set, or its features, or recordings of any lengths.
     X : array-like of shape (n_clips, ...) or None, default=None
-        Features of the whole set that it stands for.
+        Features, or recordings, of the whole set that it stands for.
 
     Returns
     -------
@@ -435,13 +435,18 @@ def storage(distilled, X=None):
     {'n_clips': 10, 'n_stored': 19680, 'bytes': 78720, 'compression': 270.0}
     """
     is_set = isinstance(distilled, DistilledSet)
-    n_stored = distilled.n_stored if is_set else prod(np.shape(distilled))
+    n_stored = distilled.n_stored if is_set else _n_numbers(distilled)
     result = {
         "n_clips": distilled.n_clips if is_set else len(distilled),
         "n_stored": n_stored,
         "bytes": 4 * n_stored,
     }
-    return result if X is None else {**result, "compression": prod(np.shape(X)) / n_stored}
+    return result if X is None else {**result, "compression": _n_numbers(X) / n_stored}
+
+
+def _n_numbers(X):
+    """Count the numbers of an array, which is not read for that, or of clips of any lengths."""
+    return prod(X.shape) if hasattr(X, "shape") else sum(map(np.size, X))
 
 
 def teach(X, y, X_small, *, estimator=None, temperature=1.0, random_state=0):

@@ -374,6 +374,16 @@ def test_storage_counts_the_bytes_of_what_is_kept(rows):
     assert storage(X, X)["compression"] == 1
 
 
+def test_storage_counts_samples_of_recordings_of_any_lengths():
+    clips = [np.zeros(n, dtype=np.float32) for n in (100, 50, 30)]
+    assert storage(clips[1:], clips) == {
+        "n_clips": 2,
+        "n_stored": 80,
+        "bytes": 320,
+        "compression": 180 / 80,
+    }
+
+
 # -- teach -----------------------------------------------------------------------------------
 
 
