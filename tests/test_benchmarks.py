@@ -38,8 +38,9 @@ import scale  # noqa: E402
 import table_1  # noqa: E402
 import table_2  # noqa: E402
 import table_4  # noqa: E402
+import tables  # noqa: E402
 
-NO_BENCHMARKS = {"run.py", "scale.py"}
+NO_BENCHMARKS = {"run.py", "scale.py", "tables.py"}
 
 
 @pytest.fixture(autouse=True)
@@ -477,6 +478,41 @@ def test_operations_are_those_of_the_formula():
 
 def test_the_tables_of_the_documentation_are_those_of_the_results():
     assert scale.TARGET.read_text() == scale.text(), "run python benchmarks/scale.py"
+
+
+# -- tables ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+def test_tables_say_what_was_measured(page):
+    assert page.read_text(encoding="utf-8") == tables.written(page), "run benchmarks/tables.py"
+
+
+def test_each_table_stands_in_the_documentation():
+    text = (tables.HOME / "docs" / "results.rst").read_text(encoding="utf-8")
+    named = [match[2] for match in tables.PLACE[".rst"].finditer(text)]
+    assert sorted(named) == sorted(tables.TABLES)
+
+
+@pytest.mark.parametrize(
+    ("ending", "before", "after"),
+    [
+        (".md", "|a|\n|-|\n|1|\n", "| a | b |\n| --- | ---: |\n| `c` | 1, 2 |\n"),
+        (
+            ".rst",
+            ".. csv-table::\n   :header: x\n\n   1\n",
+            '.. csv-table::\n   :header: "a", "b"\n\n   "``c``", "1, 2"\n',
+        ),
+    ],
+)
+def test_the_text_around_a_table_stays(ending, before, after, tmp_path, monkeypatch):
+    monkeypatch.setitem(tables.TABLES, "digits", lambda: [("a", "b"), ("`c`", "1, 2")])
+    comment = {".md": "<!-- {} -->", ".rst": ".. {}"}[ending]
+    note = comment.format("written by benchmarks/tables.py: digits")
+    page = f"One.\n\n{note}\n\n%s\nTwo.\n"
+    path = tmp_path / f"page{ending}"
+    path.write_text(page % before)
+    assert tables.written(path) == page % after
 
 
 def test_what_test_clips_add_to_the_incremental_accuracy_has_it_as_its_mean():
