@@ -119,7 +119,7 @@ class TimeFrequencyEnhancer(nn.Module):
     def masks(self, X):
         """Return the mask of each clip, shape ``(n_clips, n_coefficients, n_frames)``: Eq. 1."""
         of_frames, of_coefficients = self.weights(X)
-        return of_coefficients[:, :, None] * of_frames[:, None, :]
+        return of_coefficients[:, :, None] @ of_frames[:, None, :]
 
     def forward(self, X):
         """Return the clips times their masks: Eq. 2."""
