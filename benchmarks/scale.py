@@ -103,8 +103,8 @@ def sizes():
             "disk, memory-mapped",
         ),
         f"{CPC * CLASSES} distilled clips": (distilled, "the result"),
-        "the same with gradient and Adam's two moments": (4 * distilled, "GPU"),
-        f"a student's parameters over {STUDENT_STEPS} steps": (
+        "the same with gradient, Adam's two moments and the average": (5 * distilled, "GPU"),
+        f"a student's parameters over {STUDENT_STEPS} steps, at most": (
             (STUDENT_STEPS + 1) * parameters,
             "GPU",
         ),

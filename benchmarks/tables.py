@@ -247,6 +247,33 @@ def in_steps(**key):
     return told(find("table_4", network="convnet-32", **key))
 
 
+def rehearsal_gains():
+    return gains("eeil")
+
+
+def memory_alone_gains():
+    return gains("scratch")
+
+
+def gains(strategy):
+    pairs = {
+        "DM, over random clips": ("dm", "random"),
+        "DM, over herding": ("dm", "herding"),
+        "as cepstra, over random clips": ("dm-static", "random"),
+        "as cepstra, over herding": ("dm-static", "herding"),
+        "as cepstra, over random clips as cepstra": ("dm-static", "random-static"),
+        "as cepstra, over joint training": ("dm-static", "joint"),
+    }
+    down = {name: {"what": what, "more than": other} for name, (what, other) in pairs.items()}
+
+    def cell(**key):
+        line = find("table_4", "differences", network="convnet-32", strategy=strategy, **key)
+        text = f"{line['difference']:+.1f} ± {line['interval']:.1f}"
+        return text if line["differs"] else f"({text})"
+
+    return grid("clips per class", down, KEPT, cell)
+
+
 def taught():
     def more(what, other):
         line = find("esc", "differences", what=what, **{"more than": other})
@@ -290,6 +317,8 @@ TABLES = {
         ranking,
         rehearsal,
         memory_alone,
+        rehearsal_gains,
+        memory_alone_gains,
         taught,
         updates,
     )
