@@ -3,7 +3,7 @@ Which way to make a small set
 =============================
 
 Six ways to have two clips a class: random ones, two rules that look before they choose, and three
-methods that make clips instead. All share their interface, so that they differ in one line here. How
+methods that make clips instead. All have one interface, so that they differ in one line here. How
 sure each figure is, and which differences are real, is told as well.
 
 Small enough for two minutes on a laptop: five words, a narrow network, few iterations.
