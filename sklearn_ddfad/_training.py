@@ -669,6 +669,20 @@ def last_step(estimator):
     return prefix, last
 
 
+def is_skorchs_own(estimator):
+    """Tell a network of skorch's own: it knows class indices, and draws from global generators."""
+    _, last = last_step(estimator)
+    return isinstance(last, NeuralNet) and not isinstance(last, NetworkClassifier)
+
+
+def drawing_by(estimator, rng):
+    """Let a network of skorch's own draw by `rng`, of which others take nothing (law 2)."""
+    if not is_skorchs_own(estimator):
+        return nullcontext()
+    _, last = last_step(estimator)
+    return isolated_rng(draw_seed(check_random_state(rng)), last.device or "cpu")
+
+
 def is_network(estimator):
     """Tell whether a classifier is a network of skorch, or has one in it."""
     parts = estimator.get_params().values() if hasattr(estimator, "get_params") else ()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -29,11 +29,12 @@ from tqdm import tqdm
 from sklearn_ddfad._training import (
     NetworkClassifier,
     draw_seed,
+    drawing_by,
     fit_on,
     fresh,
     in_workers,
+    is_skorchs_own,
     isolated_rng,
-    last_step,
     network_classifier,
 )
 from sklearn_ddfad._validation import (
@@ -424,8 +425,8 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if self.refit:
             started = perf_counter()
             best = self._estimator(candidates[self.best_index_], seed)
-            y = codes if _wants_indices(best) else self.classes_[codes]
-            with _seeded(best, seed):
+            y = codes if is_skorchs_own(best) else self.classes_[codes]
+            with drawing_by(best, seed):
                 self.best_estimator_ = best.fit(_readable(best, X), y)
             self.refit_time_ = perf_counter() - started
         return self
@@ -683,9 +684,9 @@ class ArchitectureSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             msg = f"{method} needs the best candidate trained on all clips: set refit=True."
             raise AttributeError(msg)
         X = check_features(self, X, reset=False)
-        with _seeded(self.best_estimator_, 0):
+        with drawing_by(self.best_estimator_, 0):
             told = in_batches(getattr(self.best_estimator_, method), X)
-        is_code = method == "predict" and _wants_indices(self.best_estimator_)
+        is_code = method == "predict" and is_skorchs_own(self.best_estimator_)
         return self.classes_[told] if is_code else told
 
 
@@ -750,17 +751,6 @@ def _readable(estimator, X):
     return X[:] if isinstance(X, Rows) and not isinstance(estimator, NetworkClassifier) else X
 
 
-def _wants_indices(estimator):
-    """Tell a classifier of skorch's own: its labels are class indices."""
-    _, last = last_step(estimator)
-    return isinstance(last, NeuralNet) and not isinstance(last, NetworkClassifier)
-
-
-def _seeded(estimator, seed):
-    """Let a classifier of skorch's own, which draws from torch's global generators, draw alike."""
-    return isolated_rng(seed) if _wants_indices(estimator) else nullcontext()
-
-
 @dataclass(frozen=True)
 class _Trial:
     """What every candidate goes through: it learns from one part and is tested on another."""
@@ -776,7 +766,7 @@ class _Trial:
         """Return `i`, and the row of the candidate; whatever goes wrong is told there."""
         row = {"score": np.nan, "fit_time": np.nan, "n_parameters": None, "error": ""}
         try:
-            with _seeded(estimator, self.seed):
+            with drawing_by(estimator, self.seed):
                 started = perf_counter()
                 self._train(estimator)
                 row["fit_time"] = perf_counter() - started

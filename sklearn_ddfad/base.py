@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ddfad._training import (
     check_learns_classes,
     draw_seed,
+    drawing_by,
     fit_on,
     fresh,
     is_network,
@@ -102,7 +103,9 @@ class BaseReducer(
         if self.estimator is not None:
             check_learns_classes(self.estimator, self.classes_, self.input_shape_)
             self._try_estimator(X, codes)
-        rng = check_random_state(self.random_state)
+        is_seed = isinstance(given := self.random_state, Integral)
+        self._seed = int(given) if is_seed else draw_seed(check_random_state(given))
+        rng = np.random.RandomState(self._seed)
         clips, small_codes, kept = self._reduce(X, codes, rng)
         self.distilled_ = DistilledSet(
             X=clips,
@@ -113,7 +116,9 @@ class BaseReducer(
         self.y_distilled_ = self.distilled_.y
         soft_labels = self.distilled_.soft_labels
         labels = small_codes if soft_labels is None else soft_labels
-        self.estimator_ = fit_on(self._new_estimator(rng), clips, labels, self.classes_)
+        estimator = self._new_estimator(rng)
+        with drawing_by(estimator, rng):
+            self.estimator_ = fit_on(estimator, clips, labels, self.classes_)
         return self
 
     def transform(self, X=None):
@@ -147,8 +152,7 @@ class BaseReducer(
         y : ndarray of shape (n_clips,)
             Labels of the type given to ``fit``.
         """
-        X = self._check_like_fitted(X)
-        return self.classes_[in_batches(self.estimator_.predict, X)]
+        return self.classes_[self._ask("predict", X)]
 
     @available_if(lambda self: self.estimator is None or hasattr(self.estimator, "predict_proba"))
     def predict_proba(self, X):
@@ -159,8 +163,7 @@ class BaseReducer(
         probabilities : ndarray of shape (n_clips, n_classes)
             Columns in the order of ``classes_``.
         """
-        X = self._check_like_fitted(X)
-        return in_batches(self.estimator_.predict_proba, X)
+        return self._ask("predict_proba", X)
 
     @available_if(lambda self: hasattr(self.estimator, "decision_function"))
     def decision_function(self, X):
@@ -171,8 +174,12 @@ class BaseReducer(
         scores : ndarray of shape (n_clips,) or (n_clips, n_classes)
             As ``estimator_.decision_function`` gives them, classes in the order of ``classes_``.
         """
+        return self._ask("decision_function", X)
+
+    def _ask(self, method, X):
         X = self._check_like_fitted(X)
-        return in_batches(self.estimator_.decision_function, X)
+        with drawing_by(self.estimator_, 0):
+            return in_batches(getattr(self.estimator_, method), X)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "estimator_")  # what is learned last
@@ -262,6 +269,7 @@ class BaseReducer(
         return {
             "method": type(self).__name__,
             "parameters": parameters,
+            "seed": self._seed,
             "n_clips_seen": len(codes),
             "version": __version__,
         }

@@ -37,8 +37,8 @@ class DistilledSet:
     learning_rate : float or None
         The step size α learned along with the clips, where the method learns one.
     provenance : dict
-        Method, parameters, number of clips seen and version of the library, in types that JSON can
-        hold.
+        Method, parameters, seed (the ``random_state`` that makes the set again), number of clips
+        seen and version of the library, in types that JSON can hold.
     extractor : FDMFCC, MFCC or another extractor, or None
         Fitted, as it made features of recordings; needed for sound.
     soft_labels : ndarray of float32, shape (n_clips, n_classes), or None
@@ -321,6 +321,7 @@ class DistilledSet:
             classes=", ".join(map(str, self.classes)),
             method=self.provenance.get("method", "unknown"),
             n_seen=self.provenance.get("n_clips_seen", "an unknown number of"),
+            seed=self.provenance.get("seed", "unknown"),
             learning_rate=self.learning_rate,
             seconds=f"{extractor.n_samples_ / extractor.sample_rate_:.2f}",
             rate=extractor.sample_rate_,
@@ -338,7 +339,8 @@ tags: [dataset-distillation, sklearn_ddfad]
 # A distilled audio data set
 
 {n_clips} clips, {n_classes} classes ({classes}), each {seconds} s at {rate} Hz. Made by
-{method} from {n_seen} recordings with sklearn_ddfad {version}; learned step size: {learning_rate}.
+{method} from {n_seen} recordings with sklearn_ddfad {version}, seed {seed}; learned step size:
+{learning_rate}.
 
 The clips are synthetic: they are made to be trained on, and need not sound like the recordings they
 stand for. `metadata.csv` names each file and its label, and the gain it was scaled by to fit into

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn_ddfad._training import (
     NetworkClassifier,
     draw_seed,
+    drawing_by,
     fit_on,
     fresh,
     network_classifier,
@@ -88,16 +89,16 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, classes=None, n_repeats=5,
     check_scalar(n_repeats, "n_repeats", Integral, min_val=1)
     y_test = column_or_1d(y_test, warn=True)
     columns = _check_labels(X, y, X_test, y_test, classes)
-    n_numbers = prod(np.shape(X)) if hasattr(X, "shape") else sum(map(np.size, X))
     rng = check_random_state(random_state)
     judge = network_classifier() if estimator is None else estimator
     correct, seconds = np.empty((n_repeats, len(y_test)), dtype=bool), np.empty(n_repeats)
     for i in range(n_repeats):
         classifier = fresh(judge, rng)
-        started = perf_counter()
-        fit_on(classifier, X, y, columns)
-        seconds[i] = perf_counter() - started
-        told = _asked(classifier.predict, X_test)
+        with drawing_by(classifier, rng):
+            started = perf_counter()
+            fit_on(classifier, X, y, columns)
+            seconds[i] = perf_counter() - started
+            told = _asked(classifier.predict, X_test)
         correct[i] = (told if columns is None else columns[told]) == y_test
     scores = correct.mean(axis=1)
     return {
@@ -108,7 +109,7 @@ def evaluate(X, y, X_test, y_test, *, estimator=None, classes=None, n_repeats=5,
         "correct": correct,
         "fit_time": seconds,
         "n_clips": len(X),
-        "n_stored": n_numbers + (0 if columns is None else y.size),
+        "n_stored": _n_numbers(X) + (0 if columns is None else y.size),
     }
 
 
@@ -504,8 +505,11 @@ def teach(X, y, X_small, *, estimator=None, temperature=1.0, random_state=0):
         raise ValueError(msg)
     X, X_small = from_torch(X), from_torch(X_small)
     _check_like(X, X_small)
-    teacher = fresh(teacher, check_random_state(random_state)).fit(X, from_torch(y))
-    P = np.asarray(_asked(teacher.predict_proba, X_small), dtype=np.float64)
+    rng = check_random_state(random_state)
+    teacher = fresh(teacher, rng)
+    with drawing_by(teacher, rng):
+        teacher.fit(X, from_torch(y))
+        P = np.asarray(_asked(teacher.predict_proba, X_small), dtype=np.float64)
     check_told(P, type(teacher).__name__)
     P = P[:, order_of_classes(teacher, np.unique(from_torch(y)), P.shape[1])]
     P = (P / P.max(axis=1, keepdims=True)) ** (1 / temperature)

@@ -22,6 +22,7 @@ from torch.utils.data import Subset
 
 from sklearn_ddfad._training import (
     NetworkClassifier,
+    drawing_by,
     first_unsound,
     fit_on,
     isolated_rng,
@@ -211,7 +212,8 @@ class KnowledgeDistillationClassifier(NetworkClassifier):
             else:
                 self._check_student()
                 named = y if class_names is None or y.ndim == 2 else names[y]
-                teacher = _taught(teacher, heard, named)
+                with drawing_by(teacher, self.random_state):
+                    teacher = _taught(teacher, heard, named)
             names = None if y.ndim == 2 else names  # of soft labels it has learned the columns
         order = order_of_classes(teacher, names, len(self.classes_))
         settings = self.temperature, self.device, self.teacher, teacher_X is not None
@@ -404,7 +406,8 @@ class Lesson:
                 msg = "the teacher gives logits that are not finite; it can teach nothing."
                 raise ValueError(msg)
         else:  # logits up to a constant, which softmax does not see
-            told = np.asarray(self.teacher.predict_proba(from_torch(X)))
+            with drawing_by(self.teacher, 0):
+                told = np.asarray(self.teacher.predict_proba(from_torch(X)))
             check_told(told, type(self.teacher).__name__)
             logits = torch.as_tensor(told).log()
         return torch.softmax(logits[:, self.order] / self.temperature, dim=1).float()

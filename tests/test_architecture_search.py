@@ -33,6 +33,7 @@ from sklearn_ddfad import (
     rank_agreement,
 )
 from sklearn_ddfad._training import NetworkClassifier
+from sklearn_ddfad.distillation._checkpoint import Checkpoint
 
 WORDS = np.array(["no", "so", "yes"])
 
@@ -686,16 +687,18 @@ def test_a_checkpoint_of_another_search_is_refused(rows, tmp_path, change):
         search.fit(X, y)
 
 
-def test_a_distillation_that_was_killed_goes_on(images, tmp_path):
+def test_a_distillation_that_was_killed_goes_on(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "EVERY", 0.0)
+    iterations = []
+
     def stop(distiller):
+        iterations.append(distiller.n_iter_)
         if distiller.n_iter_ == 3 and not Immortal.now:
             raise KeyboardInterrupt
 
-    distiller = DistributionDistiller(
-        2, max_iter=5, callbacks=[stop], validation_fraction=0, random_state=0
-    )
+    distiller = DistributionDistiller(2, max_iter=5, callbacks=[stop], validation_fraction=0)
     search = ArchitectureSearch(
-        [DummyClassifier()], distiller, refit=False, checkpoint=tmp_path / "s"
+        [DummyClassifier()], distiller, refit=False, checkpoint=tmp_path / "s", random_state=0
     )
     Immortal.now = False
     with pytest.raises(KeyboardInterrupt):
@@ -704,10 +707,11 @@ def test_a_distillation_that_was_killed_goes_on(images, tmp_path):
     Immortal.now = True
     try:
         continued = search.fit(*images).proxy_
-        unbroken = search.set_params(checkpoint=None, random_state=None).fit(*images)
+        assert iterations == [1, 2, 3, 3, 4, 5]
+        unbroken = search.set_params(checkpoint=None).fit(*images).proxy_
     finally:
         Immortal.now = False
-    assert continued.X.shape == unbroken.proxy_.X.shape
+    np.testing.assert_array_equal(continued.X, unbroken.X)
 
 
 @pytest.mark.parametrize("top", [0, -0.5, 5])

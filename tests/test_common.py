@@ -33,7 +33,41 @@ from sklearn_ddfad import (
 )
 from sklearn_ddfad._training import NetworkClassifier
 from sklearn_ddfad.base import BaseReducer
-from sklearn_ddfad.estimator_checks import EXPECTED_FAILED_CHECKS, reducer_checks
+from sklearn_ddfad.estimator_checks import (
+    EXPECTED_FAILED_CHECKS,
+    check_reducer,
+    reducer_checks,
+)
+
+
+class DrawsGlobally(RandomSelector):
+    def _select(self, X, codes, n, rng):
+        np.random.rand()  # noqa: NPY002
+        return super()._select(X, codes, n, rng)
+
+
+class Unseeded(RandomSelector):
+    def _select(self, X, codes, n, rng):
+        return super()._select(X, codes, n, np.random.RandomState())
+
+
+class WritesIntoX(RandomSelector):
+    def fit(self, X, y):
+        X[0] = 0
+        return super().fit(X, y)
+
+
+class NamesOtherClips(RandomSelector):
+    def fit(self, X, y):
+        super().fit(X, y).sample_indices_[:] = 0
+        return self
+
+
+@pytest.mark.parametrize("broken", [DrawsGlobally, Unseeded, WritesIntoX, NamesOtherClips])
+def test_a_broken_law_is_noticed(broken):
+    with pytest.raises(AssertionError):
+        check_reducer(broken(1, estimator=LogisticRegression(), random_state=0))
+
 
 REDUCERS = [
     RandomSelector(1, estimator=LogisticRegression(), random_state=0),

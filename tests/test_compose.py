@@ -142,7 +142,8 @@ def test_a_classifier_tells_of_a_small_set_what_it_can_tell_of_a_large_one(cross
                 for other in ("predict_proba", "decision_function")
                 if not hasattr(classifier, other)
             }
-            assert 0 <= cross_val_score(classifier, X, y, scoring="roc_auc", cv=2).mean() <= 1
+            X_apart = X + 3 * (y == y[-1])[:, None]
+            assert cross_val_score(classifier, X_apart, y, scoring="roc_auc", cv=2).mean() > 0.9
 
 
 def test_a_sampler_does_not_drop_soft_labels():

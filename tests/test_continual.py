@@ -40,6 +40,7 @@ from sklearn_ddfad.continual import (
     grown,
     probabilities,
 )
+from sklearn_ddfad.distillation._checkpoint import Checkpoint
 
 NAMES = np.array(["ant", "bee", "cow", "donkey", "elephant", "fox"])
 STEPS = [np.array(["fox", "ant"]), np.array(["donkey", "bee"]), np.array(["cow", "elephant"])]
@@ -671,14 +672,40 @@ def test_a_step_that_diverges_leaves_everything_as_it_was(animals):
     np.testing.assert_array_equal(classifier.predict_proba(X), before)
 
 
-def test_a_memory_that_was_killed_goes_on_without_a_seed(animals, tmp_path):
+def test_a_memory_that_was_killed_goes_on_without_a_seed(animals, tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "EVERY", 0.0)
     X, y = animals
-    first = np.isin(y, STEPS[0])
-    keeper = DistributionDistiller(2, checkpoint=tmp_path / "c", **quick)
-    kept = [
-        rehearsal(keeper, random_state=None).fit(X[first], y[first]).memory_.X for _ in range(2)
-    ]
-    np.testing.assert_array_equal(*kept)
+    first, iterations = np.isin(y, STEPS[0]), []
+
+    def killed_once(distiller):
+        iterations.append(distiller.n_iter_)
+        if iterations == [1, 2]:
+            raise KeyboardInterrupt
+
+    options = quick | {"max_iter": 3, "callbacks": [killed_once]}
+    keeper = DistributionDistiller(2, checkpoint=tmp_path / "c", **options)
+    with pytest.raises(KeyboardInterrupt):
+        rehearsal(keeper, random_state=None).fit(X[first], y[first])
+    kept = [rehearsal(keeper, random_state=None).fit(X[first], y[first]).memory_ for _ in range(2)]
+    assert iterations == [1, 2, 2, 3]
+    np.testing.assert_array_equal(*(memory.X for memory in kept))
+    assert kept[0].provenance["seed"] == kept[1].provenance["seed"]
+
+
+def test_stages_of_a_step_are_those_of_eeil(animals, monkeypatch):
+    """All clips and the memory, then the new memory alone, with half the steps and step size."""
+    X, y = animals
+    seen, fit = [], _Learner.fit
+
+    def noted(self, X, *args, **options):
+        seen.append((self.n_steps, self.lr, len(X), len(self.teachers)))
+        return fit(self, X, *args, **options)
+
+    monkeypatch.setattr(_Learner, "fit", noted)
+    classifier, _ = taught(rehearsal(RandomSelector(5)), X, y, STEPS[:2])
+    n, lr = classifier.n_steps, classifier.learning_rate
+    assert seen == [(n, lr, 60, 0), (n, lr, 70, 1), (n / 2, lr / 2, 20, 2)]
+    assert [len(record["loss"]) for record in classifier.history_] == [1, 2]
 
 
 def test_from_scratch_a_selector_looks_through_a_network_like_that_of_the_classifier(animals):

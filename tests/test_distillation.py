@@ -9,22 +9,28 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import Bunch
 from torch import nn
 
 from sklearn_ddfad import (
     MLP,
     Augmentation,
     ConvNet,
+    DistilledSet,
+    DistributionDistiller,
     GradientDistiller,
     TrajectoryDistiller,
+    __version__,
     network_classifier,
 )
 from sklearn_ddfad._training import FunctionalNetwork, isolated_rng
+from sklearn_ddfad._validation import Rows
 from sklearn_ddfad.augmentation import NoAugmentation
 from sklearn_ddfad.base import hold_out
 from sklearn_ddfad.distillation import _trajectory
-from sklearn_ddfad.distillation._base import Descent, Iterate
+from sklearn_ddfad.distillation._base import Candidate, Descent, Iterate, Selection
 from sklearn_ddfad.distillation._checkpoint import Checkpoint
+from sklearn_ddfad.distillation._gradient import _inner_loop
 from sklearn_ddfad.distillation._trajectory import (
     RealGuidance,
     Segment,
@@ -300,7 +306,7 @@ def test_an_estimator_that_cannot_learn_images_is_refused_before_any_expert(monk
         small(network="mlp").fit(images, y)
 
 
-def test_validation_part_is_never_learned_from():
+def test_validation_part_is_never_learned_from(monkeypatch):
     """Law 1: experts and first clips come from the rest, the best iterate from this part."""
     X, y = expert_data()
     distiller = small(validation_fraction=0.2)
@@ -309,12 +315,105 @@ def test_validation_part_is_never_learned_from():
     assert len(validation) == 6
     assert not set(train) & set(validation)
     seen = {}
-    distiller._matching_loss = lambda X, codes, rng, checkpoint: seen.update(X=X)
-    with pytest.raises(AttributeError):  # that is no matching, so it ends here
-        distiller.fit(X, y)
-    assert len(seen["X"]) == 24
-    held_out = {clip.tobytes() for clip in X} - {clip.tobytes() for clip in seen["X"][:]}
-    assert len(held_out) == 6
+
+    def spy(owner, name, **places):
+        original = getattr(owner, name)
+
+        def spied(self, *args, **options):
+            for called, place in places.items():
+                seen[called] = {clip.tobytes() for clip in _clips_of(args[place])}
+            return original(self, *args, **options)
+
+        monkeypatch.setattr(owner, name, spied)
+
+    spy(TrajectoryDistiller, "_matching_loss", matched=0)
+    spy(TrajectoryDistiller, "_initial_clips", begun=0)
+    spy(Selection, "__init__", judged=1)
+    distiller.fit(X, y)
+    everything = {clip.tobytes() for clip in X}
+    assert len(seen["judged"]) == 6
+    assert seen["matched"] == seen["begun"] == everything - seen["judged"]
+
+
+def _clips_of(part):
+    """Return the clips of a part of the data, which may come with their classes."""
+    return (part[0] if isinstance(part, tuple) else part)[:]
+
+
+@pytest.mark.parametrize(("n", "kept"), [(6, 8), (0, 10)])
+def test_the_iterate_that_teaches_best_is_kept(n, kept):
+    """Without a validation part the last one is."""
+    codes, right, asked = np.arange(n) % 2, {5: 2, 8: 5, 10: 3}, []
+    X = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+
+    class Judge:
+        def fit(self, clips, labels):
+            self.n_right = right[int(clips[0, 0])]
+            return self
+
+        def predict(self, X):
+            asked.append(X)
+            return np.where(np.arange(n) < self.n_right, codes, 1 - codes)
+
+    selection = Selection(Judge(), (Rows(X), codes), 10, DirectDecoder(1))
+    for i in range(1, 11):
+        made = np.full((2, 3), i, np.float32)
+        candidate = Candidate(made, {"clips": made}, 0.1, None)
+        descent = Bunch(codes=torch.tensor([0, 1]), averaged=lambda candidate=candidate: candidate)
+        selection.look_at(descent, i, last=i == 10)
+    assert selection.best.clips[0, 0] == kept
+    assert len(asked) == (3 if n else 0)
+    assert all(np.array_equal(part, X) for part in asked)
+
+
+@pytest.mark.parametrize("init", ["real", "noise"])
+def test_clips_begin_as_real_ones_or_as_noise_as_loud(init):
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 2
+    X = (rng.normal(size=(300, 4)) * [1, 2, 4, 8] + 3 * y[:, None]).astype(np.float32)
+    distiller = small(cpc=60, init=init)
+    distiller.classes_, distiller.input_shape_ = np.arange(2), X.shape[1:]
+    clips, codes = distiller._initial_clips(Rows(X), y, 60, np.random.RandomState(0))
+    away = np.abs(clips[:, None] - X).max(axis=2)
+    if init == "real":
+        np.testing.assert_array_equal(away.min(axis=1), 0)
+        np.testing.assert_array_equal(y[away.argmin(axis=1)], codes)
+    else:
+        assert away.min() > 0
+        np.testing.assert_allclose(clips.std(axis=0), X.std(axis=0), rtol=0.25)
+
+
+@pytest.mark.parametrize("random_state", [3, None, np.random.RandomState(3)])
+def test_a_file_says_all_that_made_it(tmp_path, random_state):
+    """Law 7: the seed with which the set can be made again is one thing of these."""
+    X, y = expert_data()
+    fitted = small(random_state=random_state, max_iter=3).fit(X, y)
+    fitted.distilled_.save(tmp_path / "set")
+    told = DistilledSet.load(tmp_path / "set").provenance
+    made_by = told["method"], told["version"], told["n_clips_seen"]
+    assert made_by == ("TrajectoryDistiller", __version__, 30)
+    assert told["parameters"]["student_steps"] == 4
+    again = small(random_state=told["seed"], max_iter=3).fit(X, y)
+    np.testing.assert_array_equal(again.distilled_.X, fitted.distilled_.X)
+    assert (told["seed"] == 3) == (random_state == 3)
+
+
+def test_a_fit_that_goes_on_has_the_seed_it_was_begun_with(tmp_path):
+    X, y = expert_data()
+    first, again = (
+        small(random_state=None, max_iter=3, checkpoint=tmp_path).fit(X, y).distilled_
+        for _ in range(2)
+    )
+    assert first.provenance["seed"] == again.provenance["seed"]
+    anew = small(random_state=first.provenance["seed"], max_iter=3).fit(X, y).distilled_
+    np.testing.assert_array_equal(anew.X, first.X)
+
+
+def test_how_long_methods_take_by_default():
+    assert [TrajectoryDistiller()._iterations(n) for n in (1, 20, 50, 900)] == [600, 500, 200, 200]
+    assert GradientDistiller()._iterations(9) == 400
+    assert DistributionDistiller()._iterations(9) == 1000
+    assert [_inner_loop(cpc) for cpc in (1, 10, 50, 1000)] == [1, 10, 2, 1]
 
 
 # -- the descent ---------------------------------------------------------------------------
@@ -376,6 +475,18 @@ def test_diverging_iterates_are_undone_and_nan_never_reaches_the_set(bad, soft):
     np.testing.assert_array_equal(descent.numbers["clips"].detach().numpy(), good)
     assert halved == pytest.approx(alpha / 2)
     assert descent.n_undone == 1
+
+
+def test_the_average_takes_the_place_of_what_led_astray():
+    descent = descent_from(np.ones((2, 3), np.float32), largest_loss=3.0)
+    for _ in range(2):  # Adam goes by its step size: to 0.9, then to 0.8
+        descent.step([descent.iterate().clips.mean()])
+    good = descent.averaged()
+    np.testing.assert_allclose(good.clips, 0.85, atol=1e-4)
+    np.testing.assert_allclose(descent.numbers["clips"].detach(), 0.8, atol=1e-4)
+    descent.step([np.inf * descent.iterate().clips.mean()])
+    np.testing.assert_array_equal(descent.numbers["clips"].detach(), good.clips)
+    assert descent.iterate().alpha.item() == pytest.approx(good.alpha / 2)
 
 
 def test_a_run_that_cannot_improve_says_so():

@@ -405,7 +405,25 @@ def test_an_audio_folder_is_loaded_again(tmp_path, heard, kind):
     assert again.target.tolist() == expected.tolist()
     assert again.sample_rate == extractor.sample_rate_
     assert {len(clip) for clip in again.data} == {extractor.n_samples_}
-    assert (tmp_path / "out" / "README.md").read_text(encoding="utf-8").startswith("---\n")
+
+
+def test_the_card_of_a_folder_says_what_it_holds(tmp_path, heard):
+    extractor, features = heard
+    made_by = {
+        "method": "ByHand",
+        "parameters": {"cpc": 2, "network": "a | b\nc"},
+        "seed": 7,
+        "n_clips_seen": 90,
+        "version": "1.2",
+    }
+    distilled = DistilledSet(features[:4], LABELS["str"], provenance=made_by)
+    distilled.with_extractor(extractor).to_audio_folder(tmp_path / "out", **FEW)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\n")
+    names = ", ".join(sorted(set(LABELS["str"])))
+    assert f"4 clips, {len(set(LABELS['str']))} classes ({names})" in card
+    assert "Made by\nByHand from 90 recordings with sklearn_ddfad 1.2, seed 7;" in card
+    assert card.endswith("| cpc | 2 |\n| network | a / b c |\n")
 
 
 def test_the_audio_in_a_folder_is_that_of_the_clips_scaled_where_it_is_too_loud(tmp_path, heard):

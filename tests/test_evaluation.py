@@ -1,5 +1,6 @@
 """What a small set is worth: scores, intervals, noise, storage, soft labels, DD-Ranking."""
 
+from functools import partial
 from itertools import product
 from math import e
 
@@ -277,6 +278,8 @@ def test_networks_are_those_of_the_paper_or_of_a_list(monkeypatch):
         "VGG11",
     ]
     assert cross_architecture(None, None, None, None, estimators=["mlp"]) == {"mlp": "mlp"}
+    with pytest.raises(ValueError, match="called alike"):
+        cross_architecture(None, None, None, None, estimators=["mlp", "mlp"])
 
 
 # -- noise -----------------------------------------------------------------------------------
@@ -520,11 +523,39 @@ def test_random_clips_meet_the_same_labels_and_augmentation_as_the_set(rows):
 
 def test_a_network_is_ranked_at_its_own_best_step_size(rows):
     X, y = rows
-    judge = network_classifier(n_steps=20)
-    result = dd_ranking(DistilledSet(X[:12], y[:12]), X, y, X, y, estimator=judge, n_repeats=1)
+    options = {"estimator": network_classifier(n_steps=20), "n_repeats": 1}
+    ranked = partial(dd_ranking, DistilledSet(X[:12], y[:12]), X, y, X, y, **options)
+    result = ranked()
     assert {name for params in result["params"].values() for name in params} == {"lr"}
-    assert 0 < result["LRS"] < 1
-    assert 0 < result["ARS"] < 1
+    assert result["acc_real_hard"] > 0.8
+    still = ranked(param_grid={"lr": [1e-7, 0.1]})
+    assert all(params == {"lr": 0.1} for params in still["params"].values())
+
+
+def test_settings_are_chosen_on_clips_that_were_not_learned_from(rows, monkeypatch):
+    X, y = rows
+    trials, plain = [], evaluation.evaluate
+
+    def spied(X_small, y_small, X_test, y_test, **options):
+        if len(X_test) == 12:  # a fifth of 60
+            trials.append((X_small, X_test))
+        return plain(X_small, y_small, X_test, y_test, **options)
+
+    monkeypatch.setattr(evaluation, "evaluate", spied)
+    dd_ranking(
+        DistilledSet(X[:12], y[:12]),
+        X,
+        y,
+        X + 100,
+        y,
+        estimator=DecisionTreeClassifier(),
+        param_grid={"max_depth": [1, None]},
+        n_repeats=1,
+    )
+    learned = [trial for trial in trials if not np.array_equal(trial[0], X[:12])]
+    assert {len(clips) for clips, _ in learned} == {12, 48}  # random clips, and the whole set
+    for clips, tested in learned:
+        assert not {row.tobytes() for row in clips} & {row.tobytes() for row in tested}
 
 
 def test_a_set_of_other_labels_is_refused(rows):

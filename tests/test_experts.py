@@ -584,6 +584,13 @@ def test_experts_are_trained_once_whatever_cpc(tmp_path, trained):
     assert len(trained) == 2
 
 
+def test_settings_of_the_matching_find_the_same_experts(tmp_path, trained):
+    options = {"max_start_epoch": 1, "memory": str(tmp_path)}
+    for changes in ({}, {"student_steps": 3}, {"max_iter": 2}, {"learning_rate": 0.01}):
+        small(**options | changes).fit(*clips())
+    assert len(trained) == 2
+
+
 def test_a_fit_is_the_same_wherever_its_experts_are_kept(tmp_path):
     reference = small(min_start_epoch=1).fit(*clips()).transform()
     for place in ({"memory": str(tmp_path / "a")}, {"checkpoint": tmp_path / "b"}, {"n_jobs": 2}):

@@ -12,6 +12,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -277,7 +278,7 @@ def test_a_distiller_and_a_search_tell_its_student_what_classes_are_called(
     assert soft.fit(X, y).predict(X).dtype == y.dtype
     for proxy in (selector, "whole", "early_stopping"):
         search = ArchitectureSearch({"kd": learner}, proxy, refit=False, random_state=0).fit(X, y)
-        assert search.best_score_ > 0.3
+        assert search.best_score_ > 0.6
 
 
 def test_a_distiller_refuses_a_teacher_of_other_classes_before_it_begins(images, monkeypatch):
@@ -381,7 +382,7 @@ def test_it_is_cloned_pickled_and_searched(images):
     search.estimator.steps[-1][1].set_params(student="mlp", teacher=GaussianNB())
     search.fit(X.reshape(48, -1), y)
     assert search.best_score_ > 0.8
-    assert search.best_params_[name] in (0.0, 1.0)
+    assert search.cv_results_[f"param_{name}"].tolist() == [0.0, 1.0]
     once = FrozenEstimator(network_classifier(SMALL, **QUICK).fit(X, y))
     one = student(once).fit(X, y)
     again = pickle.loads(pickle.dumps(one))
@@ -629,7 +630,9 @@ def test_a_student_may_be_validated_and_trained_further(images, consistent):
         train_split=ValidSplit(3),
         **QUICK,
     ).fit(X, y)
-    assert 0 <= student.history[-1, "valid_acc"] <= 1
+    _, part = student.get_split_datasets(X, student.encoder_.transform(y))
+    right = student.predict(X[part.indices]) == y[part.indices]
+    assert student.history[-1, "valid_acc"] == pytest.approx(right.mean())
     teacher, n_epochs = student.teacher_, len(student.history)
     student.partial_fit(X, y)
     assert student.teacher_ is teacher
@@ -637,23 +640,25 @@ def test_a_student_may_be_validated_and_trained_further(images, consistent):
 
 
 @pytest.mark.parametrize(
-    ("options", "error"),
+    ("options", "error", "words"),
     [
-        ({"student": "bogus"}, ValueError),
-        ({"student": ConvNet((1, 6, 7), 3)}, TypeError),
-        ({"augmentation": "loud"}, ValueError),
-        ({"schedule": "linear"}, ValueError),
-        ({"lr": -1}, ValueError),
-        ({"n_steps": 0}, ValueError),
-        ({"batch_size": 0}, ValueError),
-        ({"temperature": np.nan}, ValueError),
-        ({"n_stepz": 2}, ValueError),
+        ({"student": "bogus"}, ValueError, "bogus"),
+        ({"student": ConvNet((1, 6, 7), 3)}, TypeError, "ConvNet"),
+        ({"augmentation": "loud"}, ValueError, "loud"),
+        ({"schedule": "linear"}, ValueError, "linear"),
+        ({"lr": -1}, ValueError, "Invalid learning rate: -1"),
+        ({"n_steps": 0}, ValueError, "n_steps == 0"),
+        ({"batch_size": 0}, ValueError, "batch_size == 0"),
+        ({"temperature": np.nan}, ValueError, "temperature"),
+        ({"n_stepz": 2}, ValueError, "n_stepz"),
     ],
 )
-def test_what_the_student_cannot_be_is_told_before_the_teacher_learns(images, options, error):
+def test_what_the_student_cannot_be_is_told_before_the_teacher_learns(
+    images, options, error, words
+):
     teacher = network_classifier(SMALL, callbacks=[("never", Never())])
     student = KnowledgeDistillationClassifier(teacher, **{"student": SMALL} | QUICK | options)
-    with pytest.raises(error):
+    with pytest.raises(error, match=words):
         student.fit(*images)
 
 
@@ -770,8 +775,10 @@ def test_splits_and_scores_see_the_labels_alone(images, consistent):
     split = ValidSplit(3, stratified=True)
     ours = student(Loud(), consistent=consistent, train_split=split, callbacks=callbacks)
     ours.fit(X, y)
-    assert 0 <= ours.history[-1, "f1_macro"] <= 1
-    assert 0 <= ours.history[-1, "f1_train"] <= 1
+    _, part = ours.get_split_datasets(X, ours.encoder_.transform(y))
+    measured = f1_score(y[part.indices], ours.predict(X[part.indices]), average="macro")
+    assert ours.history[-1, "f1_macro"] == pytest.approx(measured)
+    assert ours.history[-1, "f1_train"] > 0.5  # of labels; by chance it is a third
 
 
 def test_a_fitted_student_stays_as_it_is_when_it_is_used(images):
@@ -834,7 +841,11 @@ def test_a_teacher_of_sounds_of_any_lengths_learns_soft_labels(images):
     means = FunctionTransformer(lambda sounds: np.array([[sound.mean()] for sound in sounds]))
     soft = np.float32(y[:, None] == np.unique(y)) * 0.8 + np.float32(0.2 / 3)
     teacher = make_pipeline(means, GaussianNB())
-    student(teacher).fit(X, soft, teacher_X=sounds)
+    ours = student(teacher).fit(X, soft, teacher_X=sounds)
+    told, of_labels = (
+        each.predict_proba(sounds) for each in (ours.teacher_, teacher.fit(sounds, y))
+    )
+    np.testing.assert_allclose(told.argmax(axis=1), of_labels.argmax(axis=1))
 
 
 def test_a_module_is_asked_about_a_clip_before_anything_is_distilled(images, monkeypatch):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from matplotlib.image import imread
 from sklearn.utils import Bunch
 
@@ -287,6 +288,17 @@ def recordings_of(*argv):
     return __main__._recordings(options, options.split, options.sample_rate)
 
 
+def test_channels_are_averaged_where_asked_for(words):
+    path = min(words.rglob("*.wav"))
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, np.column_stack([samples, 0 * samples]), rate, subtype="FLOAT")
+    with pytest.raises(ValueError, match="2 channels"):
+        recordings_of(words)
+    recordings = recordings_of(words, "--mono")
+    clips = [clip for clip in [*recordings.train, *recordings.test] if len(clip) == len(samples)]
+    assert min(np.abs(clip - samples / 2).max() for clip in clips) < 1e-6
+
+
 def test_the_test_part_is_not_learned_from(tmp_path, capsys):
     kept = []
     for loudness in (1.0, 0.1):
@@ -331,7 +343,7 @@ def test_the_split_does_not_depend_on_the_seed(words):
 def test_recordings_in_neither_split_are_left_out():
     dataset = Bunch(splits=np.array(["test", "train", "", "train"]), target=np.zeros(4))
     train, test, rule = __main__._split(dataset, "auto")
-    assert train.tolist(), test.tolist() == ([1, 3], [0])
+    assert (train.tolist(), test.tolist()) == ([1, 3], [0])
     assert "1 recordings are in neither split" in rule
 
 

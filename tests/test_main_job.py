@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from skorch import NeuralNetClassifier
 
 from sklearn_ddfad import (
     FDMFCC,
@@ -16,12 +17,16 @@ from sklearn_ddfad import (
     DistilledClassifier,
     DistilledSet,
     GriffinLimInverter,
+    KnowledgeDistillationClassifier,
     RandomSelector,
     TrajectoryDistiller,
+    evaluate,
     load_audio_folder,
     make_audio_classification,
     network_classifier,
+    teach,
 )
+from sklearn_ddfad.distillation import _experts
 
 
 def narrow(input_shape, n_classes):
@@ -53,7 +58,8 @@ def test_pipeline_from_ragged_clips_to_score_and_back_to_sound(recordings, tmp_p
     clips, labels = recordings
     pipe = Pipeline([("feat", FDMFCC()), ("dd", quick_distiller())])
     pipe.fit(clips[:90], labels[:90])
-    assert 0 <= pipe.score(clips[90:], labels[90:]) <= 1
+    told = pipe["dd"].estimator_.predict(pipe["feat"].transform(clips[90:]))
+    assert pipe.score(clips[90:], labels[90:]) == np.mean(pipe.classes_[told] == labels[90:])
     X_syn, y_syn = pipe["dd"].transform(), pipe["dd"].y_distilled_
     assert torch.is_tensor(X_syn)
     assert X_syn.shape == (3, *pipe["feat"].feature_shape_)
@@ -82,8 +88,20 @@ def test_grid_search_over_cpc(recordings, n_jobs):
     pipe.set_params(dd__estimator=LogisticRegressionOnRows())
     search = GridSearchCV(pipe, {"dd__cpc": [1, 2]}, cv=2, n_jobs=n_jobs, error_score="raise")
     search.fit(clips, labels)
-    assert search.best_params_["dd__cpc"] in {1, 2}
+    assert search.best_score_ == search.cv_results_["mean_test_score"].max()
+    assert search.best_estimator_["dd"].distilled_.n_clips == 3 * search.best_params_["dd__cpc"]
     assert search.predict(clips[:2]).dtype == labels.dtype
+
+
+def test_a_search_over_cpc_trains_experts_once_a_fold(recordings, tmp_path, monkeypatch):
+    trained, train = [], _experts.train_expert
+    monkeypatch.setattr(
+        _experts, "train_expert", lambda task, seed: trained.append(seed) or train(task, seed)
+    )
+    distiller = quick_distiller(memory=str(tmp_path), estimator=LogisticRegressionOnRows())
+    pipe = Pipeline([("feat", FDMFCC(duration=0.3)), ("dd", distiller)])
+    GridSearchCV(pipe, {"dd__cpc": [1, 2]}, cv=2, error_score="raise").fit(*recordings)
+    assert len(trained) == 2 + 1  # folds, and all recordings in the end
 
 
 def LogisticRegressionOnRows():
@@ -92,6 +110,36 @@ def LogisticRegressionOnRows():
 
 def _rows(X):
     return X.reshape(len(X), -1)
+
+
+def test_a_network_of_skorchs_own_draws_by_the_seed(recordings):
+    """Law 2, for the classifier of a line of DESIGN.md."""
+    clips, labels = recordings
+    X = FDMFCC(duration=0.3).fit_transform(clips)
+    net = NeuralNetClassifier(
+        ConvNet,
+        module__input_shape=X.shape[1:],
+        module__n_classes=3,
+        module__width=8,
+        module__depth=2,
+        criterion=torch.nn.CrossEntropyLoss,
+        max_epochs=3,
+        batch_size=3,
+        train_split=None,
+        verbose=0,
+    )
+    codes = np.unique(labels, return_inverse=True)[1]
+    global_state, told = torch.get_rng_state(), []
+    for _ in range(2):
+        classifier = DistilledClassifier(RandomSelector(cpc=3, random_state=0), net)
+        told.append(classifier.fit(X, labels).predict_proba(X))
+        told.append(evaluate(X[:9], codes[:9], X, codes, estimator=net)["correct"])
+        told.append(teach(X[:9], codes[:9], X, estimator=net))
+        student = KnowledgeDistillationClassifier(net, "mlp", n_steps=3, random_state=0)
+        told.append(student.fit(X[:9], codes[:9]).predict_proba(X))
+    for one, again in zip(told[:4], told[4:], strict=True):
+        np.testing.assert_array_equal(one, again)
+    assert torch.equal(torch.get_rng_state(), global_state)
 
 
 def test_distilled_classifier_as_the_last_step(recordings):
@@ -129,7 +177,8 @@ def test_in_the_middle_of_an_imbalanced_learn_pipeline(recordings):
     search = GridSearchCV(
         pipe, {"distillationsampler__distiller__cpc": [1, 2]}, cv=2, error_score="raise"
     )
-    assert search.fit(clips, labels).best_params_
+    best = search.fit(clips, labels).best_estimator_[1].distiller_
+    assert best.distilled_.n_clips == 3 * best.cpc
 
 
 # -- real recordings -----------------------------------------------------------------------

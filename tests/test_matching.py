@@ -259,6 +259,55 @@ DISTILLERS = [
 NAMES = ["DM", "DC", "DC soft", "MTT soft"]
 
 
+class Spy(Augmentation):
+    """An augmentation that writes down how many clips it changed, and by which draw."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.seen = []
+
+    def __call__(self, X, draw):
+        self.seen.append((len(X), draw))
+        return super().__call__(X, draw)
+
+
+def test_distillers_change_clips_as_they_are_told_to():
+    X, y = images(12), np.arange(12) % 3
+    options = {"validation_fraction": 0, "estimator": DummyClassifier(), "random_state": 0}
+
+    def seen(kind, **more):
+        spy = Spy(time_shift=0.3)
+        kind(1, augmentation=spy, **options | more).fit(X, y)
+        return spy.seen
+
+    def is_siamese(pairs):
+        return all(
+            (n, m) == (4, 1) and real is made
+            for (n, real), (m, made) in zip(pairs[::2], pairs[1::2], strict=True)
+        )
+
+    by_dm = seen(DistributionDistiller, max_iter=2)
+    assert len(by_dm) == 2 * 3 * 2
+    assert is_siamese(by_dm)
+    by_dsa = seen(GradientDistiller, outer_loop=2, inner_loop=3, max_iter=2)
+    learning = [part for part in by_dsa if part[0] == 3]  # a network learns the set for 3 epochs
+    assert len(learning) == 3
+    assert len(by_dsa) == 2 * 3 * 2 + 3
+    assert is_siamese([part for part in by_dsa if part[0] != 3])
+    quick = {"n_experts": 1, "max_start_epoch": 1, "student_steps": 2, "max_iter": 1}
+    by_mtt = {n for n, _ in seen(TrajectoryDistiller, **quick)}
+    assert by_mtt == {12, 3}  # experts, and students
+
+
+def test_so_many_real_clips_of_each_class_are_matched():
+    X, codes = images(12), np.arange(12) % 3
+    generator = torch.Generator().manual_seed(0)
+    for real, made, own in batches(X, codes, NoAugmentation(), 2).pairs(
+        iterate(X, codes), generator
+    ):
+        assert (len(real), len(made), len(own)) == (2, 4, 4)
+
+
 def test_a_loss_that_grows_is_told():
     """Law 5: where no bound is known, a run that led away says so."""
     with pytest.warns(ConvergenceWarning, match="the loss grew to .* Lower learning_rate"):

@@ -29,6 +29,7 @@ from sklearn_ddfad import (
 from sklearn_ddfad._validation import Rows
 from sklearn_ddfad.feature_extraction import BaseExtractor
 from sklearn_ddfad.parameterization import _waveform, decoded, decoder_from_record, record_of
+from sklearn_ddfad.parameterization._waveform import WaveformDecoder
 
 KINDS = [FDMFCC, MFCC, LPCC, LogMelSpectrogram, Chromagram]
 
@@ -233,13 +234,20 @@ def test_features_of_another_extractor_or_in_another_unit_are_refused(words, rec
 
 
 @pytest.mark.parametrize("kind", [DistributionDistiller, GradientDistiller, TrajectoryDistiller])
-def test_all_distillers_learn_samples(words, kind):
+def test_all_distillers_learn_samples(words, kind, monkeypatch):
+    encode, begun = WaveformDecoder.encode, {}
+
+    def noted(self, *args):
+        numbers = encode(self, *args)
+        begun.setdefault("samples", numbers["samples"].copy())
+        return numbers
+
+    monkeypatch.setattr(WaveformDecoder, "encode", noted)
     few = distilled(words, kind, duration=0.05).distilled_
     assert few.n_clips == 3 * (3 * 8 * 33 // 400)
     assert few.n_stored == few.n_clips * 400
     assert np.isfinite(few.X).all()
-    first = few.decoder.encode(few.X, None)  # what is learned is not what was begun with
-    assert not np.array_equal(first["samples"], few.numbers["samples"])
+    assert np.abs(few.numbers["samples"] - begun["samples"]).max() > 1e-3
 
 
 def test_samples_can_be_learned_at_the_step_size_of_the_distillers(words):

@@ -184,8 +184,9 @@ class BaseDistiller(BaseReducer):
         parameters = {**self.get_params(deep=False), "n_students": n_students}
         ranks.check_same((_plain(parameters), X.shape, codes))
         checkpoint = Checkpoint(self.checkpoint, parameters, X, codes)
-        seed = checkpoint.seed(ranks.from_first(draw_seed(rng)))
-        return checkpoint, n_students, np.random.RandomState(ranks.from_first(seed))
+        self._seed = ranks.from_first(checkpoint.seed(ranks.from_first(self._seed)))
+        rng.seed(self._seed)
+        return checkpoint, n_students, np.random.RandomState(draw_seed(rng))
 
     def _kept(self, best, decoder):
         """Return what a set keeps beside its clips, and their labels."""
