@@ -289,6 +289,25 @@ def taught():
     return [("", "alone", "taught", "by the teacher"), *lines, ("by the mask", *by_the_mask, "")]
 
 
+def enhancer():
+    down = {
+        f"{size.upper()}, {batch_size} clips of {' x '.join(map(str, shape))}": {
+            "size": size,
+            "shape": shape,
+        }
+        for batch_size, shape in ((50, [3, 16, 54]), (16, [1, 128, 128]), (8, [1, 128, 512]))
+        for size in ("b0", "b1", "b2")
+    }
+    across = {f"TFE({n_blocks})": {"n_blocks": n_blocks} for n_blocks in (1, 2, 4)}
+
+    def cell(**key):
+        line = find("enhancer", "rows", **key)
+        low, high = line["interval"]
+        return f"{line['percent_more_time']:+.1f} ({low:+.1f} to {high:+.1f})"
+
+    return grid("EfficientNetV2", down, across, cell)
+
+
 def updates():
     down = {
         "of width 32": {"network": "convnet-32", "side": "ours"},
@@ -320,6 +339,7 @@ TABLES = {
         rehearsal_gains,
         memory_alone_gains,
         taught,
+        enhancer,
         updates,
     )
 }
