@@ -152,7 +152,8 @@ class BaseReducer(
         y : ndarray of shape (n_clips,)
             Labels of the type given to ``fit``.
         """
-        return self.classes_[self._ask("predict", X)]
+        codes = self._ask("predict", X)
+        return self.classes_[codes]
 
     @available_if(lambda self: self.estimator is None or hasattr(self.estimator, "predict_proba"))
     def predict_proba(self, X):
