@@ -8,7 +8,7 @@ files in ``results/cpu/``; the text around them is left as it is.
 
 import json
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from _harness import RESULTS
@@ -21,18 +21,28 @@ PLACE = {  # by the ending of a page: a comment that names a table, and the tabl
     ".rst": re.compile(rf"(\.\. {NOTE}\n\n)(?:\.\. csv-table::\n(?:   .*\n|\n(?=   ))*)?"),
 }
 
+
+def each(key, named):
+    """Return what lines or columns are called, and the value of `key` in which they differ."""
+    return {name: {key: value} for name, value in named.items()}
+
+
+DATA = each(
+    "data",
+    {
+        "FSDD": "fsdd",
+        "UrbanSound8K (part)": "urbansound8k",
+        "RAVDESS": "ravdess",
+        "ESC-10": "esc10",
+    },
+)
+CPC = each("cpc", {"1": 1, "10": 10, "50": 50})
+SETS = each("what", {"random clips": "random", "herding": "herding", "DM": "dm", "MTT": "mtt"})
+AS_CEPSTRA = each(
+    "what", {"random clips, as cepstra": "random-static", "DM, as cepstra": "dm-static"}
+)
 WHOLE = {"what": "whole", "cpc": None}
-DATA = {
-    "FSDD": {"data": "fsdd"},
-    "UrbanSound8K (part)": {"data": "urbansound8k"},
-    "RAVDESS": {"data": "ravdess"},
-    "ESC-10": {"data": "esc10"},
-}
-JUDGES = {
-    "ConvNet": {"judge": "convnet-32"},
-    "ResNet18": {"judge": "resnet18-16"},
-    "VGG11": {"judge": "vgg11-16"},
-}
+JUDGES = each("judge", {"ConvNet": "convnet-32", "ResNet18": "resnet18-16", "VGG11": "vgg11-16"})
 
 
 # ------------------------------------------------------------------------------------------
@@ -82,33 +92,25 @@ def grid(corner, down, across, cell):
 
 
 def digits():
-    down = {
-        "random clips": {"what": "random"},
-        "herding": {"what": "herding"},
-        "k-center": {"what": "kcenter"},
-        "DM: `DistributionDistiller`": {"what": "dm"},
-        "DC: `GradientDistiller`": {"what": "dc"},
-        'DSA: `GradientDistiller(augmentation="auto")`': {"what": "dsa"},
-        "MTT: `TrajectoryDistiller`": {"what": "mtt"},
-        "all 2700 clips": WHOLE,
+    methods = {
+        "random clips": "random",
+        "herding": "herding",
+        "k-center": "kcenter",
+        "DM: `DistributionDistiller`": "dm",
+        "DC: `GradientDistiller`": "dc",
+        'DSA: `GradientDistiller(augmentation="auto")`': "dsa",
+        "MTT: `TrajectoryDistiller`": "mtt",
     }
-    across = {str(cpc): {"cpc": cpc} for cpc in (1, 10, 50)}
 
     def cell(**key):
         line = find("table_1", data="fsdd", split="official", network="convnet-32", **key)
         return told(line, "std over seeds")
 
-    return grid("clips per class", down, across, cell)
+    down = each("what", methods) | {"all 2700 clips": WHOLE}
+    return grid("clips per class", down, CPC, cell)
 
 
 def other_recordings():
-    down = {
-        "random clips": {"what": "random"},
-        "herding": {"what": "herding"},
-        "DM": {"what": "dm"},
-        "MTT": {"what": "mtt"},
-        "all clips": WHOLE,
-    }
     across = {
         f"{name}, {cpc}": DATA[name] | {"cpc": cpc} for name in [*DATA][1:] for cpc in (1, 10)
     }
@@ -116,33 +118,25 @@ def other_recordings():
     def cell(**key):
         return told(find("table_1", split="random", network="convnet-32", **key), digits=0)
 
-    return grid("clips per class", down, across, cell)
+    return grid("clips per class", SETS | {"all clips": WHOLE}, across, cell)
 
 
 def unheard():
-    down = {
-        "random clips": {"what": "random"},
-        "DM": {"what": "dm"},
-        "MTT": {"what": "mtt"},
-        "all clips": WHOLE,
-    }
     across = {name: of_data | {"cpc": 10} for name, of_data in DATA.items()}
 
     def cell(**key):
         return told(find("table_1", split="group", network="convnet-32", **key), digits=0)
 
-    return grid("10 clips per class", down, across, cell)
+    return grid("10 clips per class", SETS | {"all clips": WHOLE}, across, cell)
 
 
 def storage():
-    down = {
+    kept = {
         "features: `Direct()`": "direct",
         "cepstra, for three times the clips: `Static()`": "static",
         "spectra of these, for 72, 202, 245 clips: `Spectral(of=Static())`": "static-lsvd",
         "sound: `Waveform(extractor)`": "waveform",
     }
-    down = {name: {"parameterization": kept} for name, kept in down.items()}
-    across = {str(cpc): {"cpc": cpc} for cpc in (1, 10, 50)}
 
     def cell(**key):
         pair = [
@@ -152,15 +146,15 @@ def storage():
         return "{:.1f} ({:.1f})".format(*(line["mean"] for line in pair)) if all(pair) else ""
 
     whole = find("parameterizations", data="fsdd", **WHOLE)
-    lines = grid("numbers of so many clips per class", down, across, cell)
+    lines = grid("numbers of so many clips per class", each("parameterization", kept), CPC, cell)
     return [*lines, ("all 2700 clips", f"{whole['mean']:.1f}", "", "")]
 
 
 def files():
-    down = {
-        "`Direct()`": {"parameterization": "direct"},
-        "`Static()`": {"parameterization": "static"},
-        "`Waveform(extractor)`, the same bit for bit": {"parameterization": "waveform"},
+    kept = {
+        "`Direct()`": "direct",
+        "`Static()`": "static",
+        "`Waveform(extractor)`, the same bit for bit": "waveform",
     }
 
     def cell(**key):
@@ -169,7 +163,7 @@ def files():
         ]
         return " → ".join(dict.fromkeys(f"{line['mean']:.1f}" for line in pair))
 
-    return grid("kept as", down, JUDGES, cell)
+    return grid("kept as", each("parameterization", kept), JUDGES, cell)
 
 
 def networks():
@@ -188,14 +182,14 @@ def networks():
 
 
 def ranking():
-    down = {
-        "MTT": {"what": "mtt"},
-        "random clips": {"what": "random"},
-        "herding": {"what": "herding"},
-        "MTT, as cepstra": {"what": "mtt-static"},
-        "random clips, as cepstra": {"what": "random-static"},
-        "all clips, two epochs": {"what": "early_stopping"},
-        "all clips, once more": {"what": "whole, again"},
+    proxies = {
+        "MTT": "mtt",
+        "random clips": "random",
+        "herding": "herding",
+        "MTT, as cepstra": "mtt-static",
+        "random clips, as cepstra": "random-static",
+        "all clips, two epochs": "early_stopping",
+        "all clips, once more": "whole, again",
     }
     across = {
         "Spearman": {"measure": "spearman", "times": 1, "digits": 2},
@@ -212,17 +206,9 @@ def ranking():
         spread = f" ± {std:.{digits}f}" if line["draws"] > 1 and "time" not in measure else ""
         return f"{mean:.{digits}f}{spread}"
 
-    return grid("20 clips per class", down, across, cell)
+    return grid("20 clips per class", each("what", proxies), across, cell)
 
 
-MEMORIES = {
-    "random clips": {"what": "random"},
-    "herding": {"what": "herding"},
-    "DM": {"what": "dm"},
-    "MTT": {"what": "mtt"},
-    "random clips, as cepstra": {"what": "random-static"},
-    "DM, as cepstra": {"what": "dm-static"},
-}
 KEPT = {
     f"{name}, {cpc}": DATA[name] | {"cpc": cpc}
     for name, cpc in zip(("FSDD", *[*DATA][:3]), (20, 5, 20, 20), strict=True)
@@ -232,27 +218,23 @@ KEPT = {
 def rehearsal():
     down = {
         "nothing": {"strategy": "finetune", "cpc": None},
-        **{name: of_set | {"strategy": "eeil"} for name, of_set in MEMORIES.items()},
+        **memories("eeil"),
         "everything: joint training": {"strategy": "joint", "cpc": None},
     }
     return grid("kept of each old class", down, KEPT, in_steps)
 
 
 def memory_alone():
-    down = {name: of_set | {"strategy": "scratch"} for name, of_set in MEMORIES.items()}
-    return grid("kept of each class", down, KEPT, in_steps)
+    return grid("kept of each class", memories("scratch"), KEPT, in_steps)
+
+
+def memories(strategy):
+    sets = SETS | AS_CEPSTRA
+    return {name: of_set | {"strategy": strategy} for name, of_set in sets.items()}
 
 
 def in_steps(**key):
     return told(find("table_4", network="convnet-32", **key))
-
-
-def rehearsal_gains():
-    return gains("eeil")
-
-
-def memory_alone_gains():
-    return gains("scratch")
 
 
 def gains(strategy):
@@ -336,12 +318,14 @@ TABLES = {
         ranking,
         rehearsal,
         memory_alone,
-        rehearsal_gains,
-        memory_alone_gains,
         taught,
         enhancer,
         updates,
     )
+}
+TABLES |= {
+    "rehearsal_gains": partial(gains, "eeil"),
+    "memory_alone_gains": partial(gains, "scratch"),
 }
 
 

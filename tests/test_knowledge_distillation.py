@@ -279,7 +279,7 @@ def test_a_distiller_and_a_search_tell_its_student_what_classes_are_called(
     for proxy in (selector, "whole", "early_stopping"):
         search = ArchitectureSearch({"kd": learner}, proxy, refit=False, random_state=0).fit(X, y)
         learned = proxy != "early_stopping"  # which takes two steps
-        assert search.best_score_ > (0.6 if learned else 0)
+        assert search.best_score_ > (0.6 if learned else 0.3)
 
 
 def test_a_distiller_refuses_a_teacher_of_other_classes_before_it_begins(images, monkeypatch):
