@@ -16,16 +16,19 @@ extras-docs = [docs]
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two pips must not write to one environment
-.PHONY: help run test check format docs clean
+.PHONY: help run test test-cuda check format docs clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ready-run  ## Distil spoken digits to ten clips per class, into digits/
 	$(BIN)/ddfad distill fsdd --cpc 10 --out digits
 
 test: $(VENV)/.ready-test  ## Run all tests, the docstrings' examples included
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-cuda: $(VENV)/.ready-test  ## Run what is to be tested on a GPU, there
+	DDFAD_CUDA=1 $(BIN)/python -m pytest tests/test_cuda.py
 
 check: $(VENV)/.ready-check  ## Lint, check the formatting, check the types
 	$(BIN)/ruff check

@@ -132,6 +132,12 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def forget_peak_device_memory():
+    """Let :func:`peak_device_memory` tell of what comes from now on."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_device_memory():
     """Return the most that tensors on the GPU have taken so far, in MB; None without one."""
     return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from _harness import network, peak_device_memory, peak_memory
+from _harness import forget_peak_device_memory, network, peak_device_memory, peak_memory
 from _librosa import are_there
 from _recordings import FOR_ALL_SEEDS, cache_folder, heard
 from scipy.stats import t as student_t
@@ -126,6 +126,7 @@ def make(cell, *, quick, keep):
     recordings, moments = recordings_of(cell, quick), []
     reducer = _reducer(cell, quick, keep, moments, recordings.extractor)
     resumed = _checkpoint(path).exists()
+    forget_peak_device_memory()
     started = perf_counter()
     reducer.fit(*recordings.train)
     took = {

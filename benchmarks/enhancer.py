@@ -17,39 +17,38 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from _draw import bars
-from _harness import CLASSES, SHAPE, THREADS, Results, command_line, in_fresh_process, print_table
+from _harness import CLASSES, SHAPE, THREADS, Results, command_line, print_table
 from scipy.stats import bootstrap
 
 ESC, COMMANDS = (1, 128, 512), (1, 128, 128)  # what the paper's networks read
 SIZES, BLOCKS = ("b0", "b1", "b2"), (1, 2, 4)
-PRESETS: dict = {  # sizes, width, batches of clips
-    "smoke": (("b0",), 8, ((2, (1, 24, 20)),)),
-    "cpu": (SIZES, 32, ((50, SHAPE), (16, COMMANDS), (8, ESC))),
-    "gpu": (SIZES, 32, ((50, SHAPE), (128, COMMANDS), (48, ESC))),
+PRESETS: dict = {  # sizes, width, batches of clips, seconds of each
+    "smoke": (("b0",), 8, ((2, (1, 24, 20)),), 0),
+    "cpu": (SIZES, 32, ((50, SHAPE), (16, COMMANDS), (8, ESC)), 40),
+    "gpu": (SIZES, 32, ((48, ESC), (128, COMMANDS), (50, SHAPE)), 2),
 }
 MOST_TIME, MOST_PARAMETERS = 3.0, 1.0  # percent
 PAPER = {1: 8.75, 2: 8.77, 4: 8.82}  # million parameters of TFE-ENV2, Table 2
 PAPERS_CLASSES, LIKE_THE_PAPERS = 35, {"n_convolutions": 4, "hidden_size": 32}
 
 
-def measure(size, width, n_blocks, batch_size, shape, threads, seconds=40.0):
-    """Measure one backbone with and without an enhancer in this process."""
+def measure(size, width, n_blocks, batch_size, shape, seconds):
+    """Measure one backbone with and without an enhancer."""
     from sklearn_ddfad import EfficientNetV2, EnhancedNetwork
 
-    torch.set_num_threads(threads)
     torch.manual_seed(0)
     backbone = partial(EfficientNetV2, size=size, width=width, normalization="batch")
     enhanced = EnhancedNetwork(shape, CLASSES, backbone=backbone, n_blocks=n_blocks)
     times = by_turns((enhanced.backbone, enhanced), batch_size, shape, seconds)
     more = 100 * (times[:, 1] / times[:, 0] - 1)
-    interval = bootstrap((more,), np.median, rng=np.random.default_rng(0)).confidence_interval
+    low, high = bootstrap((more,), np.median, rng=np.random.default_rng(0)).confidence_interval
     n_plain, n_enhancer = parameters(enhanced.backbone), enhanced.enhancer.n_parameters
     return {
         "seconds": np.median(times[:, 0]),
         "seconds_enhanced": np.median(times[:, 1]),
         "pairs": len(times),
         "percent_more_time": np.median(more),
-        "interval": [interval.low, interval.high],
+        "interval": [float(low), float(high)],
         "parameters": n_plain,
         "parameters_of_the_enhancer": n_enhancer,
         "percent_more_parameters": 100 * n_enhancer / n_plain,
@@ -103,13 +102,11 @@ def counted():
 
 def measure_all(options):
     results = Results(f"enhancer_{options.preset}")
-    one = partial(in_fresh_process, __file__, threads=options.threads)
-    if options.preset == "smoke":
-        one = partial(one, seconds=0.0)
-    sizes, width, batches = PRESETS[options.preset]
-    for (batch_size, shape), size, n_blocks in product(batches, sizes, BLOCKS):
+    torch.set_num_threads(options.threads)
+    sizes, width, batches, seconds = PRESETS[options.preset]
+    for (batch_size, shape), size, n_blocks in product(batches, sizes, reversed(BLOCKS)):
         key = {"size": size, "width": width, "n_blocks": n_blocks, "batch_size": batch_size}
-        results.measure(one, **key, shape=list(shape))
+        results.measure(partial(measure, seconds=seconds), **key, shape=list(shape))
     results.save(counted=counted())
     show(results)
 

@@ -64,7 +64,7 @@ def measure(what, cpc, seed, network_name, quick=False, memory=None):
         kind = {"random": RandomSelector, "distilled": TrajectoryDistiller}[what]
         reducer = kind(cpc, **options).fit(X, y)
         few = reducer.distilled_.X, reducer.y_distilled_
-    seconds = perf_counter() - started
+    seconds, peak = perf_counter() - started, peak_device_memory()
     judge = network_classifier(architecture, **({"n_steps": 20} if quick else {}))
     result = evaluate(*few, *test, estimator=judge, n_repeats=1 if quick else 5, random_state=seed)
     return {
@@ -73,7 +73,7 @@ def measure(what, cpc, seed, network_name, quick=False, memory=None):
         "seconds_to_make": seconds,
         "seconds_to_judge": float(result["fit_time"].sum()),
         "peak_megabytes": peak_memory(),
-        "peak_device_megabytes": peak_device_memory(),
+        "peak_device_megabytes": peak,
     }
 
 

@@ -36,6 +36,7 @@ PRESETS: dict = {
 }
 SIDES = ("reference", "ours", "ours, all graphs")
 MOST_MEGABYTES = 13_000  # of a graph of all steps, on a CPU: more is not tried
+MOST_OF_A_GPU = 0.85  # of its memory
 
 
 def ours(side, name, shape, steps, cpc, device):
@@ -137,9 +138,12 @@ def peak(device):
 def fits(side, rows, steps):
     """Tell from fewer steps whether a graph of all steps has a chance in memory."""
     known = [row for row in rows if row["side"] == side and row["steps"] < steps]
-    if side == "ours" or not known or torch.cuda.is_available():
+    if side == "ours" or not known:
         return True
-    return known[-1]["megabytes"] * steps / known[-1]["steps"] < MOST_MEGABYTES
+    most = MOST_MEGABYTES
+    if torch.cuda.is_available():
+        most = MOST_OF_A_GPU * torch.cuda.get_device_properties(0).total_memory / 2**20
+    return known[-1]["megabytes"] * steps / known[-1]["steps"] < most
 
 
 def compare(rows):

@@ -120,17 +120,20 @@ def matrix_product(device, size=2048):
 
 def profiled(run):
     """Return the share of each kind of work in percent."""
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
-    kinds = [ProfilerActivity.CPU]
-    kinds += [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+    on_gpu = torch.cuda.is_available()
+    kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]
     with profile(activities=kinds) as profiler:
         run()
     times = dict.fromkeys([*KINDS, "autograd and Python"], 0.0)
     for event in profiler.key_averages():
-        own = event.self_device_time_total if torch.cuda.is_available() else 0
+        if on_gpu and event.device_type != DeviceType.CPU:
+            continue  # a kernel: its time is that of the operation that called it
+        own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         kind = next((k for k, names in KINDS.items() if any(n in event.key for n in names)), None)
-        times[kind or "autograd and Python"] += own or event.self_cpu_time_total
+        times[kind or "autograd and Python"] += own
     total = sum(times.values())
     return {kind: round(100 * time / total, 1) for kind, time in times.items()}
 

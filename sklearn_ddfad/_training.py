@@ -205,6 +205,14 @@ def functional_network(network, input_shape, n_classes, *, seed, device):
     return FunctionalNetwork(module.to(device))
 
 
+def without_gpu(state, name):
+    """Return the state of an object, its network `name` on the CPU: it can be read anywhere."""
+    module = state.get(name)
+    if isinstance(module, nn.Module) and any(p.is_cuda for p in module.parameters()):
+        return state | {name: deepcopy(module).cpu()}
+    return state
+
+
 def stacked_gradient(network):
     """Return the function that computes the gradients of many such networks in one pass.
 
@@ -525,6 +533,7 @@ class NetworkClassifier(NeuralNetClassifier):
 
     def _as_learned(self, X, y):
         """Return clips of a batch and their labels as the network is to learn from them."""
+        X = X.to(self.device, non_blocking=True)
         if self.mixup:
             drawn = draw_mixture(len(X), self.mixup, self.generator_)
             X, y = mix(X, drawn), mix(self._probabilities(y), drawn)

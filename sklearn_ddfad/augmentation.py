@@ -13,7 +13,6 @@ from numbers import Real
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from sklearn.utils import check_scalar
 
 
@@ -114,12 +113,13 @@ class Augmentation:
 
     def __call__(self, X, draw):
         """Apply a draw to a batch `X`; affine in `X`, so its gradient is exact and cheap."""
-        draw = Draw(*(value.to(X.device) for value in draw))
+        draw = Draw(*(value.to(X.device, non_blocking=True) for value in draw))
         if self.time_shift:
             X = shift_frames(X, draw.shift, roll=self.roll)
         if self.gain:
-            first = F.one_hot(torch.tensor(0), X.shape[1] * X.shape[2]).view(1, *X.shape[1:3], 1)
-            X = X + draw.gain.to(X.dtype)[:, None, None, None] * first.to(X)
+            first = X.new_zeros(1, *X.shape[1:3], 1)
+            first[:, 0, 0] = 1
+            X = X + draw.gain.to(X.dtype)[:, None, None, None] * first
         if self.time_mask or self.frequency_mask:
             mask = draw.frequency_mask[:, :, None] * draw.time_mask[:, None, :]
             X = X * mask[:, None].to(X.dtype)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ddfad._training import draw_seed, embedded, embedding_network
+from sklearn_ddfad._training import draw_seed, embedded, embedding_network, without_gpu
 from sklearn_ddfad._validation import HasMethods, check_features, check_labels, fit_context
 from sklearn_ddfad.base import forget
 
@@ -309,6 +309,9 @@ class NetworkEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         X = check_features(self, X, reset=False)
         return np.concatenate([embedded(self.module_, clips) for clips in X.batches()])
+
+    def __getstate__(self):
+        return without_gpu(super().__getstate__(), "module_")
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "module_")  # what is learned last

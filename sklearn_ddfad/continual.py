@@ -24,6 +24,7 @@ from sklearn_ddfad._training import (
     fresh,
     isolated_rng,
     network_classifier,
+    without_gpu,
 )
 from sklearn_ddfad._validation import (
     HasMethods,
@@ -319,6 +320,9 @@ class RehearsalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def _steps(self):
         """Return the classes of each step so far."""
         return [record["classes"] for record in vars(self).get("history_", [])]
+
+    def __getstate__(self):
+        return without_gpu(super().__getstate__(), "module_")
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "module_")

@@ -26,6 +26,7 @@ from sklearn_ddfad._training import (
     first_unsound,
     fit_on,
     isolated_rng,
+    without_gpu,
 )
 from sklearn_ddfad._validation import Rows, check_finite, from_torch, resolve_device
 from sklearn_ddfad.augmentation import Augmentation
@@ -393,11 +394,15 @@ class Lesson:
         self.teacher, self.by, self.hears_apart = teacher, by, hears_apart
         self.order, self.temperature, self.device = order, temperature, device
 
+    def __getstate__(self):
+        return without_gpu(vars(self), "teacher")
+
     @torch.no_grad()
     def __call__(self, X):
         """Return the probabilities of the classes, a tensor of shape ``(n_clips, n_classes)``."""
         if isinstance(self.teacher, nn.Module):
-            logits = self.teacher(torch.as_tensor(X).to(self.device))
+            here = next(self.teacher.parameters(), torch.empty(0)).device
+            logits = self.teacher(torch.as_tensor(X).to(here))
             if not torch.is_tensor(logits):
                 msg = f"the teacher gives {type(logits).__name__}; it must give logits, a tensor."
                 raise TypeError(msg)

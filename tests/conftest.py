@@ -2,6 +2,8 @@
 
 import os
 
+if "DDFAD_CUDA" not in os.environ:  # numbers are reproduced bit by bit on a CPU
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 if "PYTEST_XDIST_WORKER" in os.environ:  # several side by side: more threads stall each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

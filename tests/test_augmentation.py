@@ -261,10 +261,3 @@ def test_it_shows_its_parameters():
     augmentation = Augmentation(time_shift=0.2, time_mask=0.5, frequency_mask=0.0, gain=1.0)
     text = "Augmentation(time_shift=0.2, time_mask=0.5, frequency_mask=0.0, gain=1.0, "
     assert repr(augmentation) == text + "noise=0.0, roll=False)"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_a_draw_is_applied_where_the_batch_lives():
-    draw = EVERYTHING.draw(SHAPE, generator())
-    on_cpu = EVERYTHING(features(), draw)
-    torch.testing.assert_close(EVERYTHING(features().cuda(), draw).cpu(), on_cpu)

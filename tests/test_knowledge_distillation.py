@@ -405,17 +405,6 @@ def test_a_student_judges_small_sets_taught_by_one_who_knows_them_all(images):
     assert (result["test_score"] > 0.4).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-@pytest.mark.parametrize("consistent", [True, False])
-def test_it_is_taught_where_the_student_lives(images, consistent):
-    X, y = images
-    options = {"consistent": consistent, "balance": 0.0, "device": "auto"}
-    for teacher in (Loud(), network_classifier(SMALL, n_steps=20, random_state=0)):
-        classifier = student(teacher, **options | ABLE).fit(X, y)
-        assert next(classifier.module_.parameters()).device.type == "cuda"
-        assert classifier.score(X, y) > 0.8
-
-
 # -- the recipe --------------------------------------------------------------------------------
 
 

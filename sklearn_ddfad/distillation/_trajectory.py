@@ -135,14 +135,15 @@ class _TrajectoryLoss(Function):
         lam = grad_loss * ctx.lam
         d_clips, d_alpha = torch.zeros_like(clips), torch.zeros_like(alpha)
         d_labels = torch.zeros_like(labels) if ctx.needs_input_grad[1] else None
+        rate = alpha.item()
         while ctx.steps:
             _find_weights_again(ctx.steps, alpha)
             step = ctx.steps.pop()
             gradient, by_theta, by_clips, by_labels = step.pull_back(lam)
             d_alpha -= lam @ gradient
-            d_clips.index_add_(0, step.indices, by_clips, alpha=-alpha.item())
+            d_clips.index_add_(0, step.indices, by_clips, alpha=-rate)
             if d_labels is not None:
-                d_labels.index_add_(0, step.indices, by_labels, alpha=-alpha.item())
+                d_labels.index_add_(0, step.indices, by_labels, alpha=-rate)
             lam = lam - alpha * by_theta
         return d_clips, d_labels, d_alpha, None, None, None, None, None, None
 
