@@ -101,8 +101,8 @@ def counted():
 
 
 def measure_all(options):
-    results = Results(f"enhancer_{options.preset}")
     torch.set_num_threads(options.threads)
+    results = Results(f"enhancer_{options.preset}")
     sizes, width, batches, seconds = PRESETS[options.preset]
     for (batch_size, shape), size, n_blocks in product(batches, sizes, reversed(BLOCKS)):
         key = {"size": size, "width": width, "n_blocks": n_blocks, "batch_size": batch_size}
