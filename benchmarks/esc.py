@@ -89,7 +89,7 @@ PRESETS: dict = {
     "cpu": {
         "parts": [("esc10", "group")],
         "networks": ("efficientnetv2-8",),
-        "teacher": "3 x convnet-32",
+        "teacher": "3 x efficientnetv2-8",
         "folds": 5,
         "seeds": 5,
     },
