@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_ddfad import TrajectoryDistiller
@@ -76,6 +77,7 @@ def main(folder):
     said["trained"] = trained(folder / "shared")
     said["refused"] = refused(rank)
     said["diverged"] = diverged(rank)
+    said["own group"] = in_a_group_of_its_own()
     joblib.dump(said, folder / f"{rank}.joblib")
 
 
@@ -139,6 +141,15 @@ def diverged(rank):
     return outcome(fitted)
 
 
+def in_a_group_of_its_own():
+    """Fit in a group that the script has made; it is the script's to take down."""
+    dist.destroy_process_group()
+    dist.init_process_group("gloo")
+    fitted = small().fit(*data())
+    assert dist.is_initialized()
+    return outcome(fitted)
+
+
 # -- two processes -------------------------------------------------------------------------------
 
 
@@ -159,14 +170,16 @@ def two(tmp_path_factory):
     return [joblib.load(folder / f"{rank}.joblib") for rank in range(2)]
 
 
-@pytest.mark.parametrize(("fit", "parameters"), [("two", TWO), ("killed", THREE)])
+@pytest.mark.parametrize(
+    ("fit", "parameters"), [("two", TWO), ("killed", THREE), ("own group", TWO)]
+)
 def test_two_ranks_do_what_one_does_with_all_students(two, fit, parameters):
     """The second of these fits was killed on its way, and went on (law 8)."""
     alone = outcome(small(**parameters).fit(*data()))
     assert_equal_to_rounding(two[0][fit], alone)
 
 
-@pytest.mark.parametrize("fit", ["two", "killed", "seedless", "stopped", "diverged"])
+@pytest.mark.parametrize("fit", ["two", "killed", "seedless", "stopped", "diverged", "own group"])
 def test_ranks_end_with_the_same_bits(two, fit):
     for ours, theirs in zip(two[0][fit], two[1][fit], strict=True):
         np.testing.assert_array_equal(ours, theirs)
