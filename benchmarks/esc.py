@@ -15,9 +15,9 @@ Everything is trained from scratch by ``training_recipe``, with a larger first s
 nothing comes with weights: of 1e-3, 3e-3 and 1e-2 the one by which the backbone alone learned most
 of UrbanSound8K. So it is the differences that compare with the paper's, not the accuracies: its
 networks come from ImageNet, and its teacher from AudioSet. The teacher here is a soft vote of three
-networks like the student that learned the same clips, one vote a fold for all seeds; with ``--weights``, an AST
-fine-tuned from there in five epochs. It says what it says about the same mixed and augmented
-batches as the student sees.
+networks like the student that learned the same clips, one vote a fold for all seeds; with
+``--weights``, an AST fine-tuned from there in five epochs. It says what it says about the same
+mixed and augmented batches as the student sees.
 
 Differences are told clip by clip, over the seeds that both have, with an interval of 95 %
 (``_sets.half_width``). On a CPU networks have a quarter of the channels, clips 40 bands and 126
