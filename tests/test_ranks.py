@@ -77,7 +77,7 @@ def main(folder):
     said["trained"] = trained(folder / "shared")
     said["refused"] = refused(rank)
     said["diverged"] = diverged(rank)
-    said["own group"] = in_a_group_of_its_own()
+    said["own group"] = in_a_group_of_its_own(folder / "group", rank)
     joblib.dump(said, folder / f"{rank}.joblib")
 
 
@@ -141,10 +141,13 @@ def diverged(rank):
     return outcome(fitted)
 
 
-def in_a_group_of_its_own():
-    """Fit in a group that the script has made; it is the script's to take down."""
+def in_a_group_of_its_own(file, rank):
+    """Fit in a group that the script has made; it is the script's to take down.
+
+    They meet by a file: where they met before, one may still be when the other comes again.
+    """
     dist.destroy_process_group()
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
     fitted = small().fit(*data())
     assert dist.is_initialized()
     return outcome(fitted)
