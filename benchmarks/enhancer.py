@@ -104,7 +104,7 @@ def measure_all(options):
     torch.set_num_threads(options.threads)
     results = Results(f"enhancer_{options.preset}")
     sizes, width, batches, seconds = PRESETS[options.preset]
-    for (batch_size, shape), size, n_blocks in product(batches, sizes, reversed(BLOCKS)):
+    for (batch_size, shape), size, n_blocks in product(batches, sizes, BLOCKS):
         key = {"size": size, "width": width, "n_blocks": n_blocks, "batch_size": batch_size}
         results.measure(partial(measure, seconds=seconds), **key, shape=list(shape))
     results.save(counted=counted())

@@ -22,8 +22,10 @@ from _harness import (
     THREADS,
     Results,
     command_line,
+    forget_peak_device_memory,
     in_fresh_process,
     network,
+    peak_device_memory,
     peak_memory,
 )
 
@@ -124,7 +126,7 @@ def measure(side, network, steps, cpc, threads):
 def resident(device):
     """Return the memory in use now, in MB."""
     if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        forget_peak_device_memory()
         return torch.cuda.memory_allocated() / 2**20
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
@@ -132,7 +134,7 @@ def resident(device):
 
 def peak(device):
     """Return the largest memory in use so far, in MB."""
-    return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_memory()
+    return peak_device_memory() if device == "cuda" else peak_memory()
 
 
 def fits(side, rows, steps):

@@ -208,9 +208,10 @@ def functional_network(network, input_shape, n_classes, *, seed, device):
 def without_gpu(state, name):
     """Return the state of an object, its network `name` on the CPU: it can be read anywhere."""
     module = state.get(name)
-    if isinstance(module, nn.Module) and any(p.is_cuda for p in module.parameters()):
-        return state | {name: deepcopy(module).cpu()}
-    return state
+    if not isinstance(module, nn.Module):
+        return state
+    on_gpu = any(tensor.is_cuda for tensor in (*module.parameters(), *module.buffers()))
+    return state | {name: deepcopy(module).cpu()} if on_gpu else state
 
 
 def stacked_gradient(network):

@@ -395,14 +395,13 @@ class Lesson:
         self.order, self.temperature, self.device = order, temperature, device
 
     def __getstate__(self):
-        return without_gpu(vars(self), "teacher")
+        return without_gpu(vars(self), "teacher")  # made anew before it is asked again
 
     @torch.no_grad()
     def __call__(self, X):
         """Return the probabilities of the classes, a tensor of shape ``(n_clips, n_classes)``."""
         if isinstance(self.teacher, nn.Module):
-            here = next(self.teacher.parameters(), torch.empty(0)).device
-            logits = self.teacher(torch.as_tensor(X).to(here))
+            logits = self.teacher(torch.as_tensor(X).to(self.device))
             if not torch.is_tensor(logits):
                 msg = f"the teacher gives {type(logits).__name__}; it must give logits, a tensor."
                 raise TypeError(msg)

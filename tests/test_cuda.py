@@ -23,6 +23,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from sklearn_ddfad import (
@@ -91,24 +92,26 @@ def close(on_gpu, on_cpu, tolerance=1e-3):
     torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=tolerance * float(on_cpu.abs().max()))
 
 
-def read_without_gpu(path, code):
-    """Run code in a process that sees no GPU; `path` is called so there."""
-    program = f"import pickle, numpy as np\npath = {str(path)!r}\n{code}"
-    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=hidden, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+READ_ELSEWHERE = """
+import pickle, sys
+import numpy as np
+with open("fitted.pkl", "rb") as file:
+    fitted, X = pickle.load(file)
+np.save("said.npy", getattr(fitted, sys.argv[1])(X))
+"""
 
 
 def assert_says_the_same_without_gpu(fitted, X, folder, method="predict_proba"):
     """A fitted estimator, pickled here, must say the same where there is no GPU."""
     here = getattr(fitted, method)(X)
     (folder / "fitted.pkl").write_bytes(pickle.dumps((fitted, X)))
-    code = f"fitted, X = pickle.load(open(path, 'rb'))\nnp.save(path + '.npy', fitted.{method}(X))"
-    read_without_gpu(folder / "fitted.pkl", code)
-    close(np.load(folder / "fitted.pkl.npy"), here)
+    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", READ_ELSEWHERE, method]
+    done = subprocess.run(
+        command, cwd=folder, env=hidden, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    close(np.load(folder / "said.npy"), here)
     close(getattr(pickle.loads(pickle.dumps(fitted)), method)(X), here)
 
 
@@ -341,10 +344,8 @@ def test_a_set_is_labelled_by_a_teacher(images):
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_a_module_in_a_search_of_skorch(images):
-    """A network of the user's own, with skorch's own classifier."""
-    from skorch import NeuralNetClassifier
-
+def test_a_network_of_skorch_judges(images):
+    """A network of the user's own, in skorch's own classifier."""
     X, y = images
     codes = np.unique(y, return_inverse=True)[1]
     module = nn.Sequential(nn.Flatten(), nn.LazyLinear(N_CLASSES))

@@ -247,9 +247,9 @@ def _train_all(training, seeds, n_jobs):
     if not seeds:
         return
     n_workers = min(effective_n_jobs(n_jobs), len(seeds))
-    on_gpu = torch.device(training.device).type == "cuda"
-    size = min(_AT_HAND // training.n_bytes, len(seeds))
-    if on_gpu and n_jobs is None and n_workers == 1 and size > 1 and can_be_stacked(training):
+    one_gpu = torch.device(training.device).type == "cuda" and n_jobs is None and n_workers == 1
+    size = min(_AT_HAND // training.n_bytes, len(seeds)) if one_gpu else 1
+    if size > 1 and can_be_stacked(training):
         yield from in_chunks(partial(train_side_by_side, training), seeds, size)
         return
     yield from in_workers(train_expert, [(training, seed) for seed in seeds], n_jobs)
