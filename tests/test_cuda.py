@@ -206,16 +206,16 @@ def test_sound_comes_out_of_it(invented_clips):
 
 MTT = {"n_experts": 2, "max_start_epoch": 1, "student_steps": 3}
 REDUCERS = [
-    RandomSelector(2),
-    HerdingSelector(2, network=NETWORK),
-    KCenterSelector(2, network=NETWORK),
-    DistributionDistiller(2, network=NETWORK, max_iter=3),
-    DistributionDistiller(2, network=NETWORK, max_iter=3, parameterization=Static()),
-    DistributionDistiller(2, network=NETWORK, max_iter=3, parameterization=Spectral()),
-    GradientDistiller(2, network=NETWORK, max_iter=3, soft_labels=True),
-    TrajectoryDistiller(2, network=NETWORK, max_iter=3, **MTT),
-    TrajectoryDistiller(2, network=NETWORK, max_iter=3, n_students=2, soft_labels=True, **MTT),
-    TrajectoryDistiller(2, network=partial(EnhancedNetwork, backbone=NETWORK), max_iter=2, **MTT),
+    RandomSelector(5),
+    HerdingSelector(5, network=NETWORK),
+    KCenterSelector(5, network=NETWORK),
+    DistributionDistiller(5, network=NETWORK, max_iter=3),
+    DistributionDistiller(5, network=NETWORK, max_iter=3, parameterization=Static()),
+    DistributionDistiller(5, network=NETWORK, max_iter=3, parameterization=Spectral()),
+    GradientDistiller(5, network=NETWORK, max_iter=3, soft_labels=True),
+    TrajectoryDistiller(5, network=NETWORK, max_iter=3, **MTT),
+    TrajectoryDistiller(5, network=NETWORK, max_iter=3, n_students=2, soft_labels=True, **MTT),
+    TrajectoryDistiller(5, network=partial(EnhancedNetwork, backbone=NETWORK), max_iter=2, **MTT),
 ]
 
 
