@@ -25,7 +25,7 @@ SIZES, BLOCKS = ("b0", "b1", "b2"), (1, 2, 4)
 PRESETS: dict = {  # sizes, width, batches of clips, seconds of each
     "smoke": (("b0",), 8, ((2, (1, 24, 20)),), 0),
     "cpu": (SIZES, 32, ((50, SHAPE), (16, COMMANDS), (8, ESC)), 40),
-    "gpu": (SIZES, 32, ((48, ESC), (128, COMMANDS), (50, SHAPE)), 2),
+    "gpu": (SIZES, 32, ((48, ESC), (128, COMMANDS), (50, SHAPE)), 1.5),
 }
 MOST_TIME, MOST_PARAMETERS = 3.0, 1.0  # percent
 PAPER = {1: 8.75, 2: 8.77, 4: 8.82}  # million parameters of TFE-ENV2, Table 2
