@@ -148,6 +148,8 @@ def options_of(split, preset):
 
 def teacher_of(preset, *, data, split, teacher, fold):
     """Return the fitted teacher of a fold, found in the cache or trained now."""
+    from sklearn_ddfad.datasets._files import whole_or_nothing
+
     name = "-".join(
         [preset, *(str(part).replace("/", "_") for part in (data, split, fold, teacher))]
     )
@@ -157,7 +159,8 @@ def teacher_of(preset, *, data, split, teacher, fold):
     fitted = _teacher(teacher, options_of(split, preset))
     fitted.fit(*recordings(data, split, fold, preset).train)
     path.parent.mkdir(parents=True, exist_ok=True)
-    joblib.dump(fitted, path)
+    with whole_or_nothing(path) as draft:  # another process may look for it
+        joblib.dump(fitted, draft)
     return fitted
 
 
